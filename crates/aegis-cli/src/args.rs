@@ -1,0 +1,239 @@
+//! The table of commands, with their options and examples.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use aegis_types::{Action, AgentName, Decision, SessionId};
+use clap::{Args, Parser, Subcommand};
+
+use crate::times::Moment;
+
+/// Runs AI agents so that everything they do is seen and recorded.
+#[derive(Debug, Parser)]
+#[command(name = "aegis", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = "Example:\n  aegis wrap -- claude\n  aegis log")]
+pub(crate) struct Arguments {
+    /// The Aegis home [default: $AEGIS_HOME, else ~/.aegis]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a command and records everything that it and its processes do
+    #[command(
+        after_help = "Exit code: that of CMD, or 128+N where signal N ended it; 125 where Aegis failed, 126 where \
+        CMD can't be executed, 127 where it was not found.\n\nExample:\n  aegis wrap -- cat README.md"
+    )]
+    Wrap(Wrap),
+    /// Shows recent entries of a ledger
+    #[command(after_help = "Example:\n  aegis log --last 50\n  aegis log claude --follow")]
+    Log(Log),
+    /// Lists the configurations
+    #[command(after_help = "Example:\n  aegis list")]
+    List(Json),
+    /// Sets the active configuration, or shows it
+    #[command(after_help = "Example:\n  aegis use claude")]
+    Use {
+        /// The configuration
+        name: Option<AgentName>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Shows the health of a configuration: settings, ledger, last session
+    #[command(after_help = "Example:\n  aegis status claude")]
+    Status(Named),
+    /// Checks what this system offers to Aegis, and how to mend what is missing
+    #[command(after_help = "Example:\n  aegis setup")]
+    Setup(Json),
+    /// Shows settings
+    #[command(subcommand)]
+    Config(Config),
+    /// Reads, checks and exports ledgers
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Prints a shell's completions
+    #[command(
+        after_help = "Example:\n  aegis completions bash > ~/.local/share/bash-completion/completions/aegis"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Json {
+    /// Prints JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// The configuration [default: the active one, else that of the latest session]
+    pub(crate) name: Option<AgentName>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Wrap {
+    /// The directory to start in, whose files' former contents are kept [default: the current one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The configuration to record under [default: the command's base name]
+    #[arg(long)]
+    pub(crate) name: Option<AgentName>,
+    /// Prints no summary at the end
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Records every read of the system's own files, not only the first of each directory
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// Lets io_uring through, unobserved; the ledger says so
+    #[arg(long)]
+    pub(crate) allow_io_uring: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// One ledger by its name, or all.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The configuration [default: the active one, else that of the latest session]
+    #[arg(conflicts_with = "all")]
+    pub(crate) name: Option<AgentName>,
+    /// Every ledger of the home
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// How many entries
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) last: usize,
+    /// Goes on with what comes, until interrupted
+    #[arg(long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Shows the effective settings, with where each value comes from
+    #[command(after_help = "Example:\n  aegis config show claude")]
+    Show(Named),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Shows the entries that match
+    #[command(
+        after_help = "Example:\n  aegis audit query claude --action FileWrite --path '/home/me/project/**' --since 2h"
+    )]
+    Query(Query),
+    /// Recomputes the whole chain; exit code 3 where anything is wrong
+    #[command(after_help = "Example:\n  aegis audit verify claude")]
+    Verify {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Lists sessions
+    #[command(after_help = "Example:\n  aegis audit sessions claude")]
+    Sessions {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Shows one session: processes as a tree, files and what changed in them, hosts, gaps
+    #[command(
+        after_help = "Example:\n  aegis audit session claude --id 0197c0de-0000-7000-8000-000000000000"
+    )]
+    Session {
+        /// The configuration [default: the active one, else that of the latest session]
+        name: Option<AgentName>,
+        /// The session [default: the latest]
+        #[arg(long, value_name = "UUID")]
+        id: Option<SessionId>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Writes entries for other programs
+    #[command(after_help = "Example:\n  aegis audit export claude --format jsonl > claude.jsonl")]
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Only the last N that match
+    #[arg(long, value_name = "N")]
+    pub(crate) last: Option<usize>,
+    /// Only this action
+    #[arg(long, value_name = "KIND", value_parser = action)]
+    pub(crate) action: Option<Action>,
+    /// Only this decision: allow, deny or observed
+    #[arg(long, value_name = "D", value_parser = decision)]
+    pub(crate) decision: Option<Decision>,
+    /// Only paths that fit: `*` within a component, `**` across
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) path: Option<String>,
+    /// Only this session
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<SessionId>,
+    /// Only from then on: a time (2026-01-31, 2026-01-31T12:00:00Z) or an age (90s, 15m, 2h, 3d)
+    #[arg(long, value_name = "T")]
+    pub(crate) since: Option<Moment>,
+    /// Only before then
+    #[arg(long, value_name = "T")]
+    pub(crate) until: Option<Moment>,
+    /// Only this process
+    #[arg(long, value_name = "P")]
+    pub(crate) pid: Option<u32>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// The format
+    #[arg(long, value_enum)]
+    pub(crate) format: Format,
+    /// Goes on with what comes, until interrupted
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Only entries with a larger number: resumes an earlier export
+    #[arg(long, value_name = "SEQ", default_value_t = 0, conflicts_with = "all")]
+    pub(crate) after: u64,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// JSON Lines: an object a line
+    Jsonl,
+}
+
+fn action(word: &str) -> Result<Action, String> {
+    Action::from_word(word).ok_or_else(|| {
+        let all: Vec<&str> = Action::ALL.iter().map(|action| action.word()).collect();
+        format!("one of {}", all.join(", "))
+    })
+}
+
+fn decision(word: &str) -> Result<Decision, String> {
+    Decision::from_word(word).ok_or_else(|| "one of allow, deny, observed".to_owned())
+}

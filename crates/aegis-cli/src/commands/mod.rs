@@ -1,0 +1,47 @@
+//! The commands, a file for each.
+
+mod audit;
+mod config;
+mod follow;
+mod list;
+mod log;
+mod session;
+mod setup;
+mod status;
+mod wrap;
+
+use clap::CommandFactory as _;
+
+use crate::args::{Arguments, Audit, Command, Config};
+use crate::error::CliError;
+use crate::home::Home;
+
+/// Runs a command and returns its exit code.
+pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
+    if let Command::Completions { shell } = arguments.command {
+        let mut command = Arguments::command();
+        clap_complete::generate(shell, &mut command, "aegis", &mut crate::output::out());
+        return Ok(0);
+    }
+    let home = Home::find(arguments.home).map_err(|error| match &arguments.command {
+        Command::Wrap(_) => error.with_code(125),
+        _ => error,
+    })?;
+    match arguments.command {
+        Command::Wrap(options) => wrap::run(&home, options),
+        Command::Log(options) => log::run(&home, &options).map(|()| 0),
+        Command::List(json) => list::list(&home, &json).map(|()| 0),
+        Command::Use { name, json } => list::make_active(&home, name.as_ref(), &json).map(|()| 0),
+        Command::Status(named) => status::run(&home, &named),
+        Command::Setup(json) => setup::run(&home, &json),
+        Command::Config(Config::Show(named)) => config::show(&home, &named).map(|()| 0),
+        Command::Audit(Audit::Query(query)) => audit::query(&home, &query).map(|()| 0),
+        Command::Audit(Audit::Verify { which, json }) => audit::verify(&home, &which, &json),
+        Command::Audit(Audit::Sessions { which, json }) => audit::sessions(&home, &which, &json).map(|()| 0),
+        Command::Audit(Audit::Session { name, id, json }) => {
+            session::run(&home, name.as_ref(), id, &json).map(|()| 0)
+        }
+        Command::Audit(Audit::Export(export)) => audit::export(&home, &export).map(|()| 0),
+        Command::Completions { .. } => Ok(0),
+    }
+}

@@ -1,0 +1,72 @@
+//! `aegis status`: the health of a configuration.
+
+use std::io::Write as _;
+
+use aegis_ledger::{Ledger, recovery};
+use serde_json::json;
+
+use crate::args::Named;
+use crate::error::CliError;
+use crate::home::Home;
+use crate::{output, times};
+
+pub(crate) fn run(home: &Home, named: &Named) -> Result<u8, CliError> {
+    let configuration = home.meant(named.name.as_ref())?;
+    home.recover(&configuration.ledger)?;
+    let found = recovery::find(&home.run())
+        .map_err(|e| CliError::failed(format!("{}: {e}", home.run().display())))?;
+    let live = found.iter().filter(|found| found.alive && found.ledger == configuration.ledger).count();
+    let ledger = Ledger::open_to_read(&configuration.ledger)?;
+    let verdict = ledger.verify()?;
+    let last = ledger.sessions()?.pop();
+    let problem = match (&verdict.fault, verdict.index_fault) {
+        (Some(fault), _) => Some(fault.to_string()),
+        (None, Some(seq)) => Some(format!("the index of entry {seq} does not say what the entry says")),
+        (None, None) => None,
+    };
+    let code = if problem.is_some() { 3 } else { 0 };
+    if named.json.json {
+        output::json(&json!({
+            "name": configuration.name.as_str(),
+            "settings": configuration.file,
+            "ledger": configuration.ledger,
+            "entries": verdict.records,
+            "verified": problem.is_none(),
+            "problem": problem,
+            "gaps": verdict.gaps,
+            "live_sessions": live,
+            "last_session": last.as_ref().map(|session| json!({
+                "id": session.id.to_string(),
+                "started": session.started_at.to_string(),
+                "ended": session.end.as_ref().map(|(at, _)| at.to_string()),
+            })),
+        }))?;
+        return Ok(code);
+    }
+    let mut out = output::out();
+    writeln!(out, "configuration  {}", configuration.name)?;
+    writeln!(out, "settings       {}: valid", configuration.file.display())?;
+    match &problem {
+        None => writeln!(
+            out,
+            "ledger         {}: {} entries, the chain holds",
+            configuration.ledger.display(),
+            verdict.records
+        )?,
+        Some(problem) => writeln!(out, "ledger         {}: {problem}", configuration.ledger.display())?,
+    }
+    writeln!(out, "gaps           {}", verdict.gaps)?;
+    match last {
+        Some(session) => {
+            let end = match &session.end {
+                Some((_, end)) => end.exit.map_or_else(|| "ended".to_owned(), output::status_text),
+                None => "running".to_owned(),
+            };
+            writeln!(out, "last session   {} at {}, {end}", session.id, times::local(session.started_at))?;
+        }
+        None => writeln!(out, "last session   none")?,
+    }
+    writeln!(out, "live sessions  {live}")?;
+    out.flush()?;
+    Ok(code)
+}

@@ -1,0 +1,254 @@
+//! `aegis wrap`: runs a command and records what it does.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io::Write as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use aegis_export::shown;
+use aegis_ledger::recovery;
+use aegis_observer::{Settings, mask};
+use aegis_session::{Finished, Plan, Report};
+use aegis_sys::clock::SystemClock;
+use aegis_types::{Action, AgentName, Clock as _, ExitStatus, SessionId, SessionStart, Text};
+
+use crate::args::Wrap;
+use crate::config::Configuration;
+use crate::error::CliError;
+use crate::home::{Home, environment, user_home};
+use crate::times;
+
+pub(crate) fn run(home: &Home, options: Wrap) -> Result<u8, CliError> {
+    let quiet = options.quiet;
+    let (plan, configuration) = prepare(home, options).map_err(|error| match error.code() {
+        126 | 127 => error,
+        _ => error.with_code(125),
+    })?;
+    let id = plan.id;
+    let command = plan.start.argv.first().map(|name| shown(name.as_bytes())).unwrap_or_default();
+    let finished = aegis_session::run(plan, say)?;
+    if !quiet {
+        let text = summary(&command, id, &configuration, &finished);
+        // The terminal may be gone with the agent.
+        drop(std::io::stderr().lock().write_all(text.as_bytes()));
+    }
+    Ok(match finished.exit {
+        ExitStatus::Code(code) => u8::try_from(code & 0xff).unwrap_or(1),
+        ExitStatus::Signal(signal) => u8::try_from(128 + signal).unwrap_or(255),
+    })
+}
+
+fn say(notice: &str) {
+    // The terminal may be gone.
+    drop(writeln!(std::io::stderr().lock(), "aegis: {notice}"));
+}
+
+fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| CliError::failed(format!("{what}: {error}"));
+    refuse_nesting(home)?;
+    let name = match options.name {
+        Some(name) => name,
+        None => default_name(&options.command)?,
+    };
+    let here = std::env::current_dir().map_err(|e| failed("the current directory can't be read", &e))?;
+    let start_in = match &options.dir {
+        Some(dir) => std::fs::canonicalize(dir).map_err(|e| failed(&dir.display().to_string(), &e))?,
+        None => here,
+    };
+    if !start_in.is_dir() {
+        return Err(CliError::usage(format!("{} is no directory", start_in.display())));
+    }
+    let candidates = candidates(&options.command, &start_in)?;
+    let configuration = home.configuration_or_new(&name)?;
+    home.recover(&configuration.ledger)?;
+    let kept = match (&options.dir, &configuration.sandbox_dir) {
+        (None, Some(dir)) => std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()),
+        _ => start_in.clone(),
+    };
+    let uid = rustix::process::geteuid().as_raw();
+    let uname = rustix::system::uname();
+    let mut argv: Vec<Text> = options.command.iter().map(|a| Text::new(a.as_bytes())).collect();
+    mask::arguments(&mut argv);
+    let start = SessionStart {
+        agent: name,
+        argv,
+        cwd: Text::new(start_in.as_os_str().as_bytes()),
+        dir: Text::new(kept.as_os_str().as_bytes()),
+        host: uname.nodename().to_string_lossy().into_owned(),
+        io_uring: options.allow_io_uring,
+        isolation: "none".to_owned(),
+        kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
+        mode: "wrap".to_owned(),
+        observer: "seccomp".to_owned(),
+        uid,
+        user: environment("USER").and_then(|user| user.into_string().ok()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let observer = Settings {
+        dir: kept.into_os_string().into_vec(),
+        objects: configuration.folder.join("objects"),
+        home: user_home().map(|home| home.into_os_string().into_vec()).unwrap_or_default(),
+        verbose: options.verbose,
+        allow_io_uring: options.allow_io_uring,
+        uid,
+    };
+    let c_string =
+        |bytes: Vec<u8>| CString::new(bytes).map_err(|_| CliError::usage("an argument has a zero byte"));
+    let plan = Plan {
+        id: SessionId::at(SystemClock.now().wall),
+        start,
+        ledger: configuration.ledger.clone(),
+        run: home.run(),
+        observer,
+        candidates: candidates
+            .into_iter()
+            .map(|path| c_string(path.into_os_string().into_vec()))
+            .collect::<Result<_, _>>()?,
+        argv: options.command.into_iter().map(|a| c_string(a.into_vec())).collect::<Result<_, _>>()?,
+        environment: whole_environment()?,
+        directory: options.dir.map(|_| c_string(start_in.into_os_string().into_vec())).transpose()?,
+    };
+    Ok((plan, configuration))
+}
+
+/// The environment goes on to the agent as it is.
+fn whole_environment() -> Result<Vec<CString>, CliError> {
+    let line = |(name, value): (OsString, OsString)| {
+        let mut bytes = name.into_vec();
+        bytes.push(b'=');
+        bytes.extend(value.into_vec());
+        CString::new(bytes).map_err(|_| CliError::failed("a variable of the environment has a zero byte"))
+    };
+    std::env::vars_os().map(line).collect()
+}
+
+/// A session can't run inside a session: the kernel has room for one listener.
+fn refuse_nesting(home: &Home) -> Result<(), CliError> {
+    let Ok(found) = recovery::find(&home.run()) else { return Ok(()) };
+    let me = std::process::id();
+    let outer =
+        found.iter().find(|found| found.alive && aegis_observer::processes::is_descendant(me, found.pid));
+    match outer {
+        Some(outer) => Err(CliError::failed(format!(
+            "this runs inside session {} already: a session can't run inside a session",
+            outer.session
+        ))
+        .hint("run the command by itself: it is recorded there")),
+        None => Ok(()),
+    }
+}
+
+fn default_name(command: &[OsString]) -> Result<AgentName, CliError> {
+    let base = command.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+    AgentName::new(&base.to_string_lossy()).map_err(|error| {
+        CliError::usage(format!("the command's name can't be the configuration's: {error}"))
+            .hint("give one with --name NAME")
+    })
+}
+
+/// Finds the files to execute, as `execvp(3)` does.
+fn candidates(command: &[OsString], start_in: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let name = command.first().map(OsString::as_os_str).unwrap_or_default();
+    let shown_name = shown(name.as_bytes());
+    if name.is_empty() {
+        return Err(CliError::usage("the command is empty").with_code(127));
+    }
+    if name.as_bytes().contains(&b'/') {
+        let path = PathBuf::from(name);
+        // As the agent will see it, from where it starts.
+        let seen = start_in.join(&path);
+        return match std::fs::metadata(&seen) {
+            Ok(meta) if meta.is_dir() => {
+                Err(CliError::failed(format!("`{shown_name}` is a directory")).with_code(126))
+            }
+            Ok(_) => Ok(vec![path]),
+            Err(error) => Err(CliError::failed(format!("`{shown_name}` can't be started: {error}"))
+                .with_code(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })),
+        };
+    }
+    // As execvp(3): without PATH, the system's default.
+    let path = environment("PATH").unwrap_or_else(|| OsStr::new("/bin:/usr/bin").to_owned());
+    let found: Vec<PathBuf> = std::env::split_paths(&path)
+        .map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder })
+        .map(|folder| folder.join(name))
+        .filter(|file| start_in.join(file).is_file())
+        .collect();
+    if found.is_empty() {
+        return Err(CliError::failed(format!("`{shown_name}` was not found on PATH")).with_code(127));
+    }
+    Ok(found)
+}
+
+/// The lines at the end of a session.
+fn summary(command: &str, id: SessionId, configuration: &Configuration, finished: &Finished) -> String {
+    let report = &finished.report;
+    let name = &configuration.name;
+    let more = format!("aegis audit session {name} --id {id}");
+    let how = match finished.exit {
+        ExitStatus::Code(code) => format!("exit code {code}"),
+        ExitStatus::Signal(signal) => format!("ended by signal {}", aegis_sys::signals::name(signal)),
+    };
+    let mut lines = vec![format!(
+        "aegis: {command}: {how} after {}, {} process{}",
+        times::duration(report.duration_us),
+        report.processes,
+        if report.processes == 1 { "" } else { "es" }
+    )];
+    lines.extend(counts(report));
+    for (title, (first, count)) in [("written", &report.written), ("deleted", &report.deleted)] {
+        if !first.is_empty() {
+            lines.push(format!("  {title:<12} {}", names(first, *count, &more)));
+        }
+    }
+    if !report.hosts.is_empty() {
+        let hosts: Vec<String> = report.hosts.iter().map(|host| shown(host.as_bytes())).collect();
+        let others = if report.more_hosts { " and others" } else { "" };
+        lines.push(format!("  {:<12} {}{others}", "connected to", hosts.join(", ")));
+    }
+    if report.gaps > 0 {
+        lines.push(format!("  {:<12} {} in what could be seen", "gaps", report.gaps));
+    }
+    if finished.in_background {
+        lines.push(format!(
+            "  {:<12} {} process{} of it go on in the background, still observed",
+            "running",
+            report.remaining,
+            if report.remaining == 1 { "" } else { "es" }
+        ));
+    }
+    let state = match report.last_seq {
+        Some(seq) => format!("synced up to entry {seq}"),
+        None => "the session goes on".to_owned(),
+    };
+    lines.push(format!("  {:<12} {}: {state}", "ledger", configuration.ledger.display()));
+    lines.push(format!("  {:<12} {more}", "more"));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn counts(report: &Report) -> Vec<String> {
+    let line = |(action, [entries, done, missing, folded]): (&Action, &[u64; 4])| {
+        let attempted = entries.saturating_sub(done + missing);
+        let parts: Vec<String> = [
+            (*done, "done"),
+            (attempted, "attempted"),
+            (*missing, "not there"),
+            (*folded, "more of the system's own files"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+        format!("  {:<12} {}", action.word(), parts.join(", "))
+    };
+    report.actions.iter().map(line).collect()
+}
+
+fn names(first: &[Text], count: usize, more: &str) -> String {
+    let list: Vec<String> = first.iter().map(|name| shown(name.as_bytes())).collect();
+    let rest = count.saturating_sub(first.len());
+    if rest == 0 {
+        return list.join(", ");
+    }
+    format!("{} and {rest} more ({more})", list.join(", "))
+}

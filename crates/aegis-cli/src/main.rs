@@ -1,0 +1,38 @@
+//! The binary `aegis`: command line, environment and home in; text and exit codes out.
+//!
+//! The only place that reads arguments, the environment and HOME, and the only one that prints. It decides
+//! and observes nothing itself: each command hands typed values to the crates below.
+//!
+//! **Read first:** [`args`], the table of commands; then [`commands`], a file for each.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod config;
+mod error;
+mod home;
+mod output;
+mod times;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = match args::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output and are no error.
+            let code = u8::from(error.use_stderr()) * 2;
+            // Where nobody reads it, there is nobody to tell.
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    match commands::run(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            error.print();
+            ExitCode::from(error.code())
+        }
+    }
+}

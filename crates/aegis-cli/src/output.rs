@@ -1,0 +1,118 @@
+//! Printing: tables that fit the terminal, entries in one line, JSON.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use aegis_export::shown::command_line;
+use aegis_export::{resource_text, shown};
+use aegis_types::{Direction, Event, ExitStatus, Outcome, What};
+use comfy_table::{ContentArrangement, Table};
+use serde_json::Value;
+
+use crate::times;
+
+/// Returns standard output, buffered.
+pub(crate) fn out() -> io::BufWriter<io::StdoutLock<'static>> {
+    io::BufWriter::with_capacity(64 << 10, io::stdout().lock())
+}
+
+/// Prints a JSON value, on several lines for a person.
+pub(crate) fn json(value: &Value) -> io::Result<()> {
+    let mut out = out();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// Prints a table: as wide as the terminal at most, as wide as it needs where there is none.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(width().unwrap_or(u16::MAX));
+    table.set_header(head);
+    for row in rows {
+        table.add_row(row);
+    }
+    let mut out = out();
+    for line in table.lines() {
+        // The padding at a line's end is of no use to anybody.
+        writeln!(out, "{}", line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()))?;
+    }
+    out.flush()
+}
+
+/// Returns the terminal's width, where standard output is one.
+fn width() -> Option<u16> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col).filter(|columns| *columns > 0)
+}
+
+/// Returns an entry in one line: time, process, what, how it ended, on what.
+pub(crate) fn entry_line(event: &Event) -> String {
+    let (pid, what, outcome, on) = match &event.what {
+        What::Action(act) => {
+            let direction = if act.direction == Some(Direction::Listen) { "listen " } else { "" };
+            let status = act.status.map(|status| format!(" {}", status_text(status))).unwrap_or_default();
+            let folded = match (act.folded, act.count) {
+                (true, Some(count)) => format!(" ({count} in this directory)"),
+                (true, None) => " (and others there are counted)".to_owned(),
+                _ => String::new(),
+            };
+            let outcome = if act.outcome == Outcome::Unknown { "?" } else { act.outcome.word() };
+            let on = format!("{direction}{}{status}{folded}", resource_text(&act.resource));
+            (act.process.pid, act.action.word(), outcome, on)
+        }
+        What::Gap(gap) => {
+            let pid = gap.process.as_ref().map_or(0, |process| process.pid);
+            (pid, "Gap", "", shown(gap.detail.as_bytes()))
+        }
+        What::Refusal(refusal) => (
+            refusal.process.pid,
+            "Refusal",
+            "",
+            format!("{}: {}", refusal.call, shown(refusal.detail.as_bytes())),
+        ),
+        What::SessionStart(start) => {
+            (0, "Start", "", format!("{} {}", start.mode, command_line(&start.argv)))
+        }
+        What::SessionEnd(end) => {
+            let how = end.exit.map_or_else(|| "not seen".to_owned(), status_text);
+            let failure =
+                end.failure.as_deref().map(|why| format!("; {}", shown(why.as_bytes()))).unwrap_or_default();
+            (0, "End", "", format!("{how} after {}{failure}", times::duration(end.duration_us)))
+        }
+    };
+    let pid = if pid == 0 { String::new() } else { pid.to_string() };
+    format!("{}  {pid:>7}  {what:<12}  {outcome:<7}  {on}", times::local(event.at))
+}
+
+/// Returns an entry in one line, cut to the terminal's width.
+pub(crate) fn fitted(line: String) -> String {
+    let Some(width) = width() else { return line };
+    let columns = |c: char| unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+    let total: usize = line.chars().map(columns).sum();
+    if total <= usize::from(width) {
+        return line;
+    }
+    let mut room = usize::from(width).saturating_sub(1);
+    let mut cut: String = line
+        .chars()
+        .take_while(|c| {
+            let fits = columns(*c) <= room;
+            room = room.saturating_sub(columns(*c));
+            fits
+        })
+        .collect();
+    cut.push('…');
+    cut
+}
+
+/// Says how a process ended.
+pub(crate) fn status_text(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("exit {code}"),
+        ExitStatus::Signal(signal) => format!("signal {}", aegis_sys::signals::name(signal)),
+    }
+}

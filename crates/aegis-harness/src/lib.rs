@@ -1,0 +1,8 @@
+//! What the tests of Aegis need and the product does not: a program whose doings are known, and the
+//! comparison of what it did with what was recorded.
+//!
+//! Nothing of it ships. It never links the crates that it tests: it looks at their output.
+//!
+//! **Read first:** [`truth`]; then `src/bin/ground-truth/`, the program.
+
+pub mod truth;

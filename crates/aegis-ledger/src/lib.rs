@@ -1,0 +1,27 @@
+//! The ledger: one SQLite file per configuration, append-only, written by any number of sessions at once.
+//!
+//! What counts is the chain of records ([`aegis_proof`]); the tables beside it are an index that can be made
+//! again from the records. This crate is the only one that links SQLite. It never decides anything, never
+//! prints, and never changes or removes a record.
+//!
+//! An event's way: [`Recorder::observe`] puts it into the [`spool`], where it survives the death of every
+//! process; a writer thread moves the spool into the [`store`] in group commits. [`Recorder::append_durable`]
+//! returns once the commit that holds the event is synced. What a dead session left in its spool is taken in
+//! by [`recovery`].
+//!
+//! **Read first:** [`store`], then [`recorder`].
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod query;
+pub mod recorder;
+pub mod recovery;
+pub mod spool;
+pub mod store;
+pub mod verify;
+
+pub use error::LedgerError;
+pub use query::{Filter, Row, SessionRow};
+pub use recorder::{Receipt, Recorder};
+pub use store::Ledger;
+pub use verify::Verdict;

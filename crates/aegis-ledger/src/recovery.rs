@@ -1,0 +1,225 @@
+//! Taking in what a session that died left in its spool.
+//!
+//! A live session holds a lock on `lock` in its folder. Where the lock can be had, the session is dead: what
+//! its spool holds beyond the ledger is appended, marked `recovered`, then a gap that names the death, then
+//! the session's end; then the folder goes.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aegis_types::{Clock as _, Event, Gap, GapReason, SessionEnd, SessionId, What};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use crate::LedgerError;
+use crate::recorder::{OBSERVER, SESSION, gap_event, to_entries};
+use crate::spool::{Kind, Next, Reader, Spooled};
+use crate::store::{Entry, Ledger};
+
+/// The folder of a live session, held by its lock.
+#[derive(Debug)]
+pub struct LiveFolder {
+    path: PathBuf,
+    /// Held for as long as the session lives.
+    _lock: File,
+}
+
+const LOCK: &str = "lock";
+
+/// The file with the id of a session's process.
+const PID: &str = "pid";
+
+/// The file that names the ledger of a session.
+const LEDGER: &str = "ledger";
+
+impl LiveFolder {
+    /// Makes the folder of a session below `run`, with its lock held before it can be seen.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub fn create(run: &Path, session: SessionId, ledger: &Path) -> io::Result<Self> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let name = session.to_string();
+        let temporary = run.join(format!(".new-{name}"));
+        let folder_mode = Mode::RWXU;
+        rustix::fs::mkdir(&temporary, folder_mode)?;
+        let lock = open_lock(&temporary, OFlags::CREATE)?;
+        if !try_lock(&lock)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let pid = std::process::id().to_string();
+        aegis_sys::files::write_plain(&temporary.join(PID), pid.as_bytes())?;
+        aegis_sys::files::write_plain(&temporary.join(LEDGER), ledger.as_os_str().as_bytes())?;
+        let path = run.join(name);
+        std::fs::rename(&temporary, &path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Returns where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the folder at the session's end.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    pub fn remove(self) -> io::Result<()> {
+        std::fs::remove_dir_all(&self.path)
+    }
+}
+
+fn open_lock(folder: &Path, extra: OFlags) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | extra;
+    Ok(rustix::fs::open(folder.join(LOCK), flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A session folder that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The session.
+    pub session: SessionId,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The ledger it writes.
+    pub ledger: PathBuf,
+    /// It is alive.
+    pub alive: bool,
+    /// The id of its process.
+    pub pid: u32,
+    lock: Option<File>,
+}
+
+/// Lists the session folders below `run`; those that are dead are held by their lock while the value lives.
+///
+/// # Errors
+/// `run` can't be read; not where there is none.
+pub fn find(run: &Path) -> io::Result<Vec<Found>> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let entries = match std::fs::read_dir(run) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let folder = entry?.path();
+        let name = folder.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
+        let Some(session) = name else { continue };
+        // A session that ends meanwhile removes its folder: that is no error.
+        let Ok(ledger) = std::fs::read(folder.join(LEDGER)) else { continue };
+        let pid =
+            std::fs::read_to_string(folder.join(PID)).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let Ok(lock) = open_lock(&folder, OFlags::empty()) else { continue };
+        let alive = !try_lock(&lock)?;
+        let ledger = PathBuf::from(std::ffi::OsString::from_vec(ledger));
+        found.push(Found { session, folder, ledger, alive, pid, lock: (!alive).then_some(lock) });
+    }
+    found.sort_by_key(|f| f.session);
+    Ok(found)
+}
+
+/// Takes in what the dead sessions below `run` left for the ledger at `path`; returns how many there were.
+///
+/// # Errors
+/// The ledger or a spool can't be read or written; what was not taken in stays where it is.
+pub fn recover(run: &Path, path: &Path) -> Result<usize, LedgerError> {
+    let found = find(run).map_err(|e| LedgerError::from_io(run, e))?;
+    let dead: Vec<Found> = found.into_iter().filter(|f| !f.alive && f.ledger == path).collect();
+    if dead.is_empty() {
+        return Ok(0);
+    }
+    let mut ledger = Ledger::open(path)?;
+    for session in &dead {
+        take_in(&mut ledger, session)?;
+        std::fs::remove_dir_all(&session.folder).map_err(|e| LedgerError::from_io(&session.folder, e))?;
+        // The lock goes with `dead`, after the folder.
+        debug_assert!(session.lock.is_some());
+    }
+    Ok(dead.len())
+}
+
+/// How many entries go into one commit.
+const BATCH: usize = 4_096;
+
+fn take_in(ledger: &mut Ledger, found: &Found) -> Result<(), LedgerError> {
+    let explain = |e| LedgerError::from_io(&found.folder, e);
+    let session = found.session;
+    if ledger.last_number(session, SESSION)? == 0 {
+        // It died before its start was in the ledger: nothing was run.
+        return Ok(());
+    }
+    let evidence = evidence(&found.folder).map_err(explain)?;
+    let mut reader = Reader::open(&found.folder).map_err(explain)?;
+    let mut expected = ledger.last_number(session, OBSERVER)? + 1;
+    let mut batch = Vec::new();
+    let mut torn = false;
+    loop {
+        match reader.read_next().map_err(explain)? {
+            Next::Entry(Spooled { kind: Kind::Took, .. }) => {}
+            Next::Entry(mut entry) => {
+                torn = false;
+                if evidence.binary_search(&entry.n).is_ok() {
+                    entry.kind = Kind::Took;
+                }
+                batch.extend(to_entries(session, entry, &mut expected, true)?);
+            }
+            Next::Damaged => torn = true,
+            Next::End => break,
+        }
+        if batch.len() >= BATCH {
+            ledger.append(&batch)?;
+            batch.clear();
+        }
+    }
+    if torn {
+        batch.push(gap_event(session, expected, expected, true)?);
+    }
+    batch.extend(the_end(session)?);
+    ledger.append(&batch)?;
+    Ok(())
+}
+
+/// The numbers of the events for which there is evidence, sorted.
+fn evidence(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut reader = Reader::open(folder)?;
+    let mut numbers = Vec::new();
+    loop {
+        match reader.read_next()? {
+            Next::Entry(Spooled { kind: Kind::Took, n, .. }) => numbers.push(n),
+            Next::Entry(_) | Next::Damaged => {}
+            Next::End => break,
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn the_end(session: SessionId) -> Result<[Entry; 2], LedgerError> {
+    let moment = aegis_sys::clock::SystemClock.now();
+    let event = |what| Event { at: moment.wall, mono_us: moment.mono_us, what };
+    let detail = "the session's process died; its agent was ended by the guard".to_owned();
+    let gap = What::Gap(Gap { detail: detail.clone(), process: None, reason: GapReason::SessionLost });
+    let end = What::SessionEnd(Box::new(SessionEnd {
+        counts: Default::default(),
+        duration_us: 0,
+        exit: None,
+        failure: Some(detail),
+        gaps: 1,
+    }));
+    let mut entries =
+        [Entry::new(session, SESSION, &event(gap))?, Entry::new(session, SESSION, &event(end))?];
+    for entry in &mut entries {
+        entry.recovered = true;
+    }
+    Ok(entries)
+}

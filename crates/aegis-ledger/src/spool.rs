@@ -1,0 +1,365 @@
+//! The spool: where an event stands before the call it tells of goes on.
+//!
+//! Files `spool-00000001`, `spool-00000002` ... in the session's folder, each a
+//! [`Segment`]. An entry is a kind byte, the event's number as eight
+//! little-endian bytes, and the event's canonical bytes; [`Kind::Took`] has no event and says that there is
+//! evidence that the event of that number took effect.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use aegis_sys::segment::{ENTRY_HEADER, Segment};
+
+/// The first segment is small, so that a short session does not reserve what it never uses.
+const FIRST_SEGMENT: usize = 256 << 10;
+const SEGMENT: usize = 4 << 20;
+
+/// How many segments may be waiting for the ledger: then the agent is slowed.
+const SEGMENTS_MAX: u64 = 16;
+
+/// What an entry of the spool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An event, complete.
+    Event,
+    /// An event about whose outcome there may soon be evidence.
+    Waiting,
+    /// The event of this number took effect.
+    Took,
+}
+
+impl Kind {
+    fn byte(self) -> u8 {
+        match self {
+            Kind::Event => b'E',
+            Kind::Waiting => b'W',
+            Kind::Took => b'T',
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Kind::Event, Kind::Waiting, Kind::Took].into_iter().find(|kind| kind.byte() == byte)
+    }
+}
+
+const PREFIX: usize = 9;
+
+/// The writing end.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+    active: Segment,
+    /// The number of the active segment.
+    number: u64,
+    /// The next segment, made ahead of need.
+    spare: Option<Segment>,
+    buffer: Vec<u8>,
+}
+
+/// Why an entry could not be taken.
+#[derive(Debug)]
+pub enum Full {
+    /// The ledger is behind by all the segments there may be.
+    Behind,
+    /// The disk has no room for another segment.
+    Disk(io::Error),
+}
+
+fn segment_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("spool-{number:08}"))
+}
+
+impl Spool {
+    /// Makes a spool in a folder that has none.
+    ///
+    /// # Errors
+    /// The first segment could not be made.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        let active = Segment::create(&segment_path(folder, 1), FIRST_SEGMENT)?;
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            active,
+            number: 1,
+            spare: None,
+            buffer: Vec::with_capacity(1024),
+        })
+    }
+
+    /// Makes the next segment ahead of need, if there is none.
+    ///
+    /// # Errors
+    /// The disk has no room for it.
+    pub fn make_spare(&mut self) -> io::Result<()> {
+        if self.spare.is_none() {
+            self.spare = Some(Segment::create(&segment_path(&self.folder, self.number + 1), SEGMENT)?);
+        }
+        Ok(())
+    }
+
+    /// Appends an entry. `oldest` is the number of the first segment that is not yet in the ledger.
+    ///
+    /// # Errors
+    /// There is no room; nothing was appended and the same call can be made again.
+    pub fn append(&mut self, kind: Kind, n: u64, event: &[u8], oldest: u64) -> Result<(), Full> {
+        self.buffer.clear();
+        self.buffer.push(kind.byte());
+        self.buffer.extend_from_slice(&n.to_le_bytes());
+        self.buffer.extend_from_slice(event);
+        let checksum = crc32fast::hash(&self.buffer);
+        if self.active.append(&self.buffer, checksum) {
+            return Ok(());
+        }
+        if self.number + 1 >= oldest + SEGMENTS_MAX {
+            return Err(Full::Behind);
+        }
+        self.make_spare().map_err(Full::Disk)?;
+        if let Some(next) = self.spare.take() {
+            self.active = next;
+            self.number += 1;
+        }
+        // A record has at most 65,535 bytes: it fits an empty segment.
+        if self.active.append(&self.buffer, checksum) { Ok(()) } else { Err(Full::Behind) }
+    }
+}
+
+/// One entry, as read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spooled {
+    /// What it is.
+    pub kind: Kind,
+    /// The event's number.
+    pub n: u64,
+    /// The event's bytes; none for [`Kind::Took`].
+    pub event: Vec<u8>,
+}
+
+/// What the reading end found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// An entry.
+    Entry(Spooled),
+    /// Nothing more yet.
+    End,
+    /// An entry that is damaged; the rest of its segment can't be read.
+    Damaged,
+}
+
+/// The reading end; also over the spool of a session that is gone.
+#[derive(Debug)]
+pub struct Reader {
+    folder: PathBuf,
+    number: u64,
+    file: Option<File>,
+    offset: u64,
+    chunk: VecDeque<u8>,
+}
+
+/// How much is read from a segment at a time.
+const CHUNK: usize = 256 << 10;
+
+impl Reader {
+    /// Reads a folder's spool from its first segment that is still there.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let mut first = None::<u64>;
+        for entry in std::fs::read_dir(folder)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|n| n.strip_prefix("spool-")).and_then(|n| n.parse().ok());
+            first = match (first, number) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        let number = first.unwrap_or(1);
+        Ok(Self { folder: folder.to_path_buf(), number, file: None, offset: 0, chunk: VecDeque::new() })
+    }
+
+    /// Returns the number of the segment that is being read: those before it are done with.
+    #[must_use]
+    pub fn segment(&self) -> u64 {
+        self.number
+    }
+
+    /// Removes the segments before this one; their entries are in the ledger.
+    pub fn discard_before(&self, number: u64) {
+        for old in (1..number).rev() {
+            if std::fs::remove_file(segment_path(&self.folder, old)).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Returns the next entry.
+    ///
+    /// # Errors
+    /// A segment can't be read.
+    pub fn read_next(&mut self) -> io::Result<Next> {
+        loop {
+            if self.file.is_none() {
+                match File::open(segment_path(&self.folder, self.number)) {
+                    Ok(file) => self.file = Some(file),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Next::End),
+                    Err(error) => return Err(error),
+                }
+            }
+            match self.entry()? {
+                Next::End => {
+                    // The active segment ends here for now; a full one, for good: then the next exists and is
+                    // in use, or is a spare that is empty.
+                    let after = segment_path(&self.folder, self.number + 1);
+                    let begun = File::open(after).and_then(|next| {
+                        let mut word = [0; 4];
+                        next.read_exact_at(&mut word, 0)?;
+                        Ok(word != [0; 4])
+                    });
+                    if !begun.unwrap_or(false) {
+                        return Ok(Next::End);
+                    }
+                    // An entry may have come between the two looks.
+                    match self.entry()? {
+                        Next::End => self.advance(),
+                        other => return Ok(other),
+                    }
+                }
+                Next::Damaged => {
+                    self.advance();
+                    return Ok(Next::Damaged);
+                }
+                entry => return Ok(entry),
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        self.number += 1;
+        self.file = None;
+        self.offset = 0;
+        self.chunk.clear();
+    }
+
+    /// Reads on until `want` bytes are there, or all there are.
+    fn fill(&mut self, want: usize) -> io::Result<bool> {
+        let Some(file) = &self.file else { return Ok(false) };
+        if self.chunk.len() >= want {
+            return Ok(true);
+        }
+        let mut buffer = vec![0; CHUNK];
+        let at = self.offset + self.chunk.len() as u64;
+        let got = file.read_at(&mut buffer, at)?;
+        self.chunk.extend(buffer.get(..got).unwrap_or_default());
+        Ok(self.chunk.len() >= want)
+    }
+
+    fn entry(&mut self) -> io::Result<Next> {
+        if !self.fill(ENTRY_HEADER)? {
+            return Ok(Next::End);
+        }
+        let mut header = [0; ENTRY_HEADER];
+        for (to, from) in header.iter_mut().zip(&self.chunk) {
+            *to = *from;
+        }
+        let [a, b, c, d, e, f, g, h] = header;
+        let len = u32::from_le_bytes([a, b, c, d]) as usize;
+        if len == 0 {
+            // What was read ahead may be stale: the next look reads again.
+            self.chunk.clear();
+            return Ok(Next::End);
+        }
+        let whole = Segment::entry_size(len);
+        if len > PREFIX + aegis_proof::RECORD_MAX || !self.fill(whole)? {
+            return Ok(Next::Damaged);
+        }
+        self.offset += whole as u64;
+        self.chunk.drain(..ENTRY_HEADER);
+        let payload: Vec<u8> = self.chunk.drain(..whole - ENTRY_HEADER).take(len).collect();
+        if crc32fast::hash(&payload) != u32::from_le_bytes([e, f, g, h]) {
+            return Ok(Next::Damaged);
+        }
+        let (Some(kind), Some(n), Some(event)) = (
+            payload.first().copied().and_then(Kind::from_byte),
+            payload.get(1..PREFIX).and_then(|n| n.try_into().ok()).map(u64::from_le_bytes),
+            payload.get(PREFIX..),
+        ) else {
+            return Ok(Next::Damaged);
+        };
+        Ok(Next::Entry(Spooled { kind, n, event: event.to_vec() }))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests prepare files and processes the plain way")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(folder: &Path) -> Vec<Next> {
+        let mut reader = Reader::open(folder).unwrap();
+        let mut found = Vec::new();
+        loop {
+            match reader.read_next().unwrap() {
+                Next::End => return found,
+                next => found.push(next),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_while_it_is_written_and_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(folder.path()).unwrap();
+        let mut reader = Reader::open(folder.path()).unwrap();
+        // Enough for the first segment, the second, and some more.
+        let event = vec![b'x'; 60_000];
+        for n in 1..=100 {
+            spool.append(Kind::Event, n, &event, 1).unwrap();
+            let expected = Spooled { kind: Kind::Event, n, event: event.clone() };
+            assert_eq!(reader.read_next().unwrap(), Next::Entry(expected));
+            assert_eq!(reader.read_next().unwrap(), Next::End);
+        }
+        assert_eq!(reader.segment(), 3);
+        assert_eq!(all(folder.path()).len(), 100);
+        reader.discard_before(3);
+        assert!(all(folder.path()).len() < 40);
+    }
+
+    #[test]
+    fn a_spool_that_nobody_reads_is_full_at_its_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(folder.path()).unwrap();
+        let event = vec![b'x'; 65_000];
+        let mut n = 0;
+        while spool.append(Kind::Event, n, &event, 1).is_ok() {
+            n += 1;
+            assert!(n < 2_000, "never full");
+        }
+        assert!(matches!(spool.append(Kind::Event, n, &event, 1), Err(Full::Behind)));
+        spool.append(Kind::Event, n, &event, 2).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn a_torn_spool_gives_a_prefix_and_no_panic(cut in 0usize..8192, noise in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut spool = Spool::create(folder.path()).unwrap();
+            for n in 1..=50 {
+                spool.append(Kind::Event, n, &[b'y'; 100], 1).unwrap();
+            }
+            let path = segment_path(folder.path(), 1);
+            let mut bytes = std::fs::read(&path).unwrap();
+            for (index, byte) in noise.iter().enumerate() {
+                bytes[cut + index] = *byte;
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let numbers: Vec<u64> = all(folder.path()).into_iter().filter_map(|next| match next {
+                Next::Entry(entry) => Some(entry.n),
+                _ => None,
+            }).collect();
+            prop_assert!(numbers.iter().copied().eq(1..=numbers.len() as u64) );
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The SQLite file: its tables, opening it, appending to it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aegis_proof::{Hash, Header, Producer, leaf, seal};
+use aegis_types::{Action, Event, SessionId, What};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use crate::LedgerError;
+
+/// "Aegi" as a number: marks the file as ours (`PRAGMA application_id`).
+const APPLICATION_ID: i64 = 0x4165_6769;
+
+/// The layout of the tables.
+const FORMAT: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE records (
+    seq     INTEGER PRIMARY KEY,
+    record  BLOB    NOT NULL,
+    session INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    kind    INTEGER NOT NULL,
+    action  INTEGER
+) STRICT;
+CREATE INDEX records_of_session ON records (session);
+CREATE TABLE sessions (
+    id        INTEGER PRIMARY KEY,
+    uuid      TEXT    NOT NULL UNIQUE,
+    start_seq INTEGER,
+    end_seq   INTEGER
+) STRICT;
+CREATE TABLE producers (
+    session INTEGER NOT NULL,
+    name    TEXT    NOT NULL,
+    n       INTEGER NOT NULL,
+    PRIMARY KEY (session, name)
+) STRICT, WITHOUT ROWID;
+";
+
+/// An open ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    pub(crate) connection: Connection,
+    pub(crate) path: PathBuf,
+    /// The last record that this connection wrote or saw, so that the next batch need not read it again.
+    head: Option<(u64, Hash)>,
+}
+
+/// An event on its way into the store, with what the index needs of it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The session.
+    pub session: SessionId,
+    /// Who numbered it.
+    pub producer: &'static str,
+    /// Its number; `None` for the next one of its producer.
+    pub n: Option<u64>,
+    /// It was taken in from the spool of a session that died.
+    pub recovered: bool,
+    /// Its canonical bytes.
+    pub bytes: Vec<u8>,
+    /// Nanoseconds since 1970.
+    pub at: i64,
+    /// The kind and the action, as the index has them.
+    pub class: Class,
+}
+
+/// Kind and action of an event as small numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class {
+    /// The kind's place in [`KINDS`].
+    pub kind: u8,
+    /// The action's place in [`Action::ALL`].
+    pub action: Option<u8>,
+}
+
+/// Kinds of events; their places are what the index stores.
+pub const KINDS: [&str; 5] = ["action", "gap", "refusal", "session_start", "session_end"];
+
+impl Class {
+    /// Returns the class of what an event says.
+    #[must_use]
+    pub fn of(what: &What) -> Self {
+        let place = |index: Option<usize>| index.and_then(|i| u8::try_from(i).ok());
+        let action = match what {
+            What::Action(act) => place(Action::ALL.iter().position(|a| *a == act.action)),
+            _ => None,
+        };
+        Self { kind: place(KINDS.iter().position(|k| *k == what.kind())).unwrap_or(u8::MAX), action }
+    }
+}
+
+impl Entry {
+    /// Makes an entry of an event that is not yet numbered.
+    ///
+    /// # Errors
+    /// The event has no canonical form.
+    pub fn new(session: SessionId, producer: &'static str, event: &Event) -> Result<Self, LedgerError> {
+        Ok(Self {
+            session,
+            producer,
+            n: None,
+            recovered: false,
+            bytes: encode(event)?,
+            at: event.at.as_nanos(),
+            class: Class::of(&event.what),
+        })
+    }
+}
+
+/// Writes an event in canonical form: its fields are declared in that order.
+pub(crate) fn encode(event: &Event) -> Result<Vec<u8>, LedgerError> {
+    serde_json::to_vec(event).map_err(|e| LedgerError::Record(e.into()))
+}
+
+/// How long to wait for another writer's commit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Ledger {
+    /// Opens a ledger for writing; begins one where there is none.
+    ///
+    /// # Errors
+    /// The file is something else, damaged, locked, or can't be written.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let mut ledger = Self::connect(path, flags)?;
+        ledger.prepare_for_writing().map_err(|e| ledger.explain(e))?;
+        if ledger.check_identity()? == Identity::Empty {
+            ledger.begin()?;
+        }
+        Ok(ledger)
+    }
+
+    /// Opens a ledger for reading.
+    ///
+    /// # Errors
+    /// There is none, or as [`Ledger::open`].
+    pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
+        if !path.exists() {
+            return Err(LedgerError::Missing(path.to_path_buf()));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        // Reading a WAL needs its shared index, which a reader may have to make; a folder that can't be
+        // written is still readable where nobody writes.
+        let ledger = Self::connect(path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .or_else(|_| Self::connect(path, flags | OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+        match ledger.check_identity()? {
+            Identity::Ours => Ok(ledger),
+            Identity::Empty => Err(LedgerError::NotALedger(path.to_path_buf())),
+        }
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {
+        let explain = |e| LedgerError::from_sqlite(path, e);
+        let connection = Connection::open_with_flags(path, flags).map_err(explain)?;
+        connection.busy_timeout(PATIENCE).map_err(explain)?;
+        let hostile_schema = [
+            (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+            (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+            // The write-ahead log is taken over by the next writer; doing so at each close would cost every
+            // short session two more syncs.
+            (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+        ];
+        for (option, on) in hostile_schema {
+            connection.set_db_config(option, on).map_err(explain)?;
+        }
+        Ok(Self { connection, path: path.to_path_buf(), head: None })
+    }
+
+    fn prepare_for_writing(&self) -> rusqlite::Result<()> {
+        let mode: String = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        if mode != "wal" {
+            self.connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        }
+        self.connection.pragma_update(None, "synchronous", "FULL")
+    }
+
+    fn check_identity(&self) -> Result<Identity, LedgerError> {
+        let number = |pragma: &str| -> Result<i64, LedgerError> {
+            self.connection.pragma_query_value(None, pragma, |row| row.get(0)).map_err(|e| self.explain(e))
+        };
+        match (number("application_id")?, number("user_version")?) {
+            (APPLICATION_ID, FORMAT) => Ok(Identity::Ours),
+            (APPLICATION_ID, found) => {
+                Err(LedgerError::Version { path: self.path.clone(), found, known: FORMAT })
+            }
+            (0, 0) if number("schema_version")? == 0 => Ok(Identity::Empty),
+            _ => Err(LedgerError::NotALedger(self.path.clone())),
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), LedgerError> {
+        let path = self.path.clone();
+        let explain = |e| LedgerError::from_sqlite(&path, e);
+        let tx =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
+        // Another process may have begun it meanwhile.
+        let there: i64 = tx.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(explain)?;
+        if there == 0 {
+            tx.execute_batch(TABLES).map_err(explain)?;
+            tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(explain)?;
+            tx.pragma_update(None, "user_version", FORMAT).map_err(explain)?;
+        }
+        tx.commit().map_err(explain)
+    }
+
+    pub(crate) fn explain(&self, error: rusqlite::Error) -> LedgerError {
+        LedgerError::from_sqlite(&self.path, error)
+    }
+
+    /// Returns where the ledger is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends entries as one synced commit, and returns the number of the last record.
+    ///
+    /// # Errors
+    /// Nothing was appended.
+    pub fn append(&mut self, entries: &[Entry]) -> Result<u64, LedgerError> {
+        let path = self.path.clone();
+        let explain = |e| LedgerError::from_sqlite(&path, e);
+        let known = self.head.take();
+        let tx =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
+        let (mut seq, mut prev) = head(&tx, known).map_err(explain)?;
+        let mut writer = Writer { tx: &tx, sessions: Vec::new() };
+        for entry in entries {
+            let session = writer.session(entry.session).map_err(explain)?;
+            let (n, lost) = writer.count(session, entry).map_err(explain)?;
+            seq += 1;
+            let header = Header {
+                prev,
+                producer: Producer { id: entry.producer.to_owned(), lost, n },
+                recovered: entry.recovered,
+                seq,
+                session: entry.session.to_string(),
+            };
+            let sealed = seal(&header, &entry.bytes)?;
+            writer.insert(seq, session, entry, &sealed.bytes).map_err(explain)?;
+            prev = sealed.leaf;
+        }
+        writer.finish().map_err(explain)?;
+        tx.commit().map_err(explain)?;
+        self.head = Some((seq, prev));
+        Ok(seq)
+    }
+
+    /// Returns the last number that a producer of a session has in the ledger, 0 where it has none.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub fn last_number(&self, session: SessionId, producer: &str) -> Result<u64, LedgerError> {
+        let sql = "SELECT n FROM producers JOIN sessions ON id = session WHERE uuid = ?1 AND name = ?2";
+        self.connection
+            .query_row(sql, params![session.to_string(), producer], |row| row.get::<_, i64>(0))
+            .optional()
+            .map(|n| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
+            .map_err(|e| self.explain(e))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Identity {
+    Ours,
+    Empty,
+}
+
+/// Number and hash of the last record.
+fn head(tx: &Transaction<'_>, known: Option<(u64, Hash)>) -> rusqlite::Result<(u64, Hash)> {
+    let last: Option<i64> = tx.query_row("SELECT max(seq) FROM records", [], |row| row.get(0))?;
+    let Some(last) = last else { return Ok((0, Hash::ZERO)) };
+    let seq = u64::try_from(last).unwrap_or(0);
+    if let Some((known_seq, hash)) = known
+        && known_seq == seq
+    {
+        return Ok((seq, hash));
+    }
+    let record: Vec<u8> =
+        tx.query_row("SELECT record FROM records WHERE seq = ?1", [last], |row| row.get(0))?;
+    Ok((seq, leaf(&record)))
+}
+
+/// The state of one batch.
+struct Writer<'t> {
+    tx: &'t Transaction<'t>,
+    sessions: Vec<Known>,
+}
+
+/// A session of the batch, with its row and the counters of its producers.
+struct Known {
+    uuid: SessionId,
+    id: i64,
+    counters: Vec<(&'static str, u64)>,
+}
+
+impl Writer<'_> {
+    fn session(&mut self, uuid: SessionId) -> rusqlite::Result<i64> {
+        if let Some(known) = self.sessions.iter().find(|known| known.uuid == uuid) {
+            return Ok(known.id);
+        }
+        let text = uuid.to_string();
+        self.tx.prepare_cached("INSERT OR IGNORE INTO sessions (uuid) VALUES (?1)")?.execute([&text])?;
+        let id = self
+            .tx
+            .prepare_cached("SELECT id FROM sessions WHERE uuid = ?1")?
+            .query_row([&text], |row| row.get(0))?;
+        self.sessions.push(Known { uuid, id, counters: Vec::new() });
+        Ok(id)
+    }
+
+    /// Returns the entry's number and how many before it are missing, and moves its producer's counter there.
+    fn count(&mut self, session: i64, entry: &Entry) -> rusqlite::Result<(u64, u64)> {
+        let sql = "SELECT n FROM producers WHERE session = ?1 AND name = ?2";
+        let known = self.sessions.iter_mut().find(|known| known.id == session);
+        let counters = known.map(|known| &mut known.counters);
+        let at = counters.as_ref().and_then(|c| c.iter().position(|(name, _)| *name == entry.producer));
+        let Some(counters) = counters else { return Ok((0, 0)) };
+        let last = match at.and_then(|at| counters.get(at)) {
+            Some((_, last)) => *last,
+            None => {
+                let mut query = self.tx.prepare_cached(sql)?;
+                let last: Option<i64> =
+                    query.query_row(params![session, entry.producer], |row| row.get(0)).optional()?;
+                last.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+            }
+        };
+        let n = entry.n.unwrap_or(last + 1);
+        match at.and_then(|at| counters.get_mut(at)) {
+            Some((_, counter)) => *counter = n,
+            None => counters.push((entry.producer, n)),
+        }
+        Ok((n, n.saturating_sub(last + 1)))
+    }
+
+    fn insert(&self, seq: u64, session: i64, entry: &Entry, record: &[u8]) -> rusqlite::Result<()> {
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        self.tx
+            .prepare_cached("INSERT INTO records (seq, record, session, at, kind, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![seq, record, session, entry.at, entry.class.kind, entry.class.action])?;
+        let column = match KINDS.get(usize::from(entry.class.kind)) {
+            Some(&"session_start") => "start_seq",
+            Some(&"session_end") => "end_seq",
+            _ => return Ok(()),
+        };
+        self.tx
+            .execute(&format!("UPDATE sessions SET {column} = ?1 WHERE id = ?2"), params![seq, session])?;
+        Ok(())
+    }
+
+    fn finish(self) -> rusqlite::Result<()> {
+        let mut put = self
+            .tx
+            .prepare_cached("INSERT OR REPLACE INTO producers (session, name, n) VALUES (?1, ?2, ?3)")?;
+        for known in &self.sessions {
+            for (name, n) in &known.counters {
+                put.execute(params![known.id, name, i64::try_from(*n).unwrap_or(i64::MAX)])?;
+            }
+        }
+        Ok(())
+    }
+}

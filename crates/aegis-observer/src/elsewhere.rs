@@ -1,0 +1,90 @@
+//! Sockets of programs that run work for others: what is asked of them happens outside the observed tree.
+
+/// A place where work can be handed to, by the end or the beginning of a socket's path.
+const SOCKETS: [(&str, &str); 22] = [
+    ("/docker.sock", "a container engine"),
+    ("/podman.sock", "a container engine"),
+    ("/containerd.sock", "a container engine"),
+    ("/crio.sock", "a container engine"),
+    ("/buildkitd.sock", "a container engine"),
+    ("/system_bus_socket", "the system's message bus"),
+    ("/systemd/private", "the service manager"),
+    ("/systemd/notify", "the service manager"),
+    ("/io.systemd.Manager", "the service manager"),
+    ("/io.systemd.Machine", "the machine manager"),
+    ("/initctl/fifo", "the service manager"),
+    ("/libvirt-sock", "a machine manager"),
+    ("/lxd/unix.socket", "a container engine"),
+    ("/incus/unix.socket", "a container engine"),
+    ("/snapd.socket", "the package manager"),
+    ("/packagekitd", "the package manager"),
+    ("/nix/var/nix/daemon-socket/socket", "the build daemon"),
+    ("/cups/cups.sock", "the print server"),
+    ("/gpg-agent.extra", "the key agent"),
+    ("/watchman/sock", "a file watcher that runs commands"),
+    ("/bazel/server.socket", "a build daemon"),
+    ("/control.sock", "a control socket"),
+];
+
+/// Parts of paths that name such a socket wherever they stand.
+const PARTS: [(&str, &str); 9] = [
+    ("/tmux-", "a terminal server"),
+    ("/screen/S-", "a terminal server"),
+    ("/zellij/", "a terminal server"),
+    ("/kitty-", "a terminal"),
+    ("/wezterm/", "a terminal server"),
+    ("/codex-daemon-", "an agent's own daemon"),
+    ("/app-server-daemon", "an agent's own daemon"),
+    ("/.cline/", "an agent's own daemon"),
+    ("/emacs", "an editor that runs commands"),
+];
+
+/// Local ports on which a daemon takes work, with what it is.
+const PORTS: [(u16, &str); 3] =
+    [(2375, "a container engine"), (2376, "a container engine"), (25463, "an agent's own daemon")];
+
+/// Says who listens on a Unix socket, if it is known to run work for others.
+#[must_use]
+pub fn on_socket(path: &[u8]) -> Option<&'static str> {
+    let path = String::from_utf8_lossy(path);
+    let by_end = SOCKETS.iter().find(|(end, _)| path.ends_with(end)).map(|(_, who)| *who);
+    let user_bus = || {
+        // /run/user/UID/bus: on it the user's service manager takes orders.
+        let rest = path.strip_prefix("/run/user/")?;
+        rest.ends_with("/bus").then_some("the user's message bus")
+    };
+    by_end
+        .or_else(user_bus)
+        .or_else(|| PARTS.iter().find(|(part, _)| path.contains(part)).map(|(_, who)| *who))
+}
+
+/// Says who listens on a local port, if it is known to run work for others.
+#[must_use]
+pub fn on_port(address: std::net::IpAddr, port: u16) -> Option<&'static str> {
+    if !address.is_loopback() {
+        return None;
+    }
+    PORTS.iter().find(|(known, _)| *known == port).map(|(_, who)| *who)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_places_are_named() {
+        for (path, known) in [
+            ("/var/run/docker.sock", true),
+            ("/run/user/1000/bus", true),
+            ("/tmp/tmux-1000/default", true),
+            ("/run/systemd/private", true),
+            ("/tmp/my.sock", false),
+            ("/run/nscd/socket", false),
+            ("@/tmp/.X11-unix/X0", false),
+        ] {
+            assert_eq!(on_socket(path.as_bytes()).is_some(), known, "{path}");
+        }
+        assert!(on_port([127, 0, 0, 1].into(), 2375).is_some());
+        assert!(on_port([10, 0, 0, 1].into(), 2375).is_none());
+    }
+}

@@ -1,0 +1,119 @@
+//! Evidence that a call took effect, looked for at the next call of the same thread.
+//!
+//! The kernel does not tell an observer how a call ended. What can be seen later is what it changed: a name
+//! that is there now, or gone, or stands for the file that had another; a file whose change time moved; a
+//! program that runs; a socket with a peer. Somebody else may have done the same in between, which is why it
+//! is evidence and not proof.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use aegis_types::Action;
+use rustix::fs::{AtFlags, Stat};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+
+use crate::observer::Ticket;
+use crate::processes::{START_STACK, stat_number};
+
+/// What would show that an event took effect.
+#[derive(Debug)]
+pub struct Check {
+    /// The events that it would show, each with its action and the name that it is on.
+    pub acts: Vec<(Ticket, Action, Vec<u8>)>,
+    /// What to look at.
+    pub sign: Sign,
+}
+
+/// Something that can be looked at.
+#[derive(Debug)]
+pub enum Sign {
+    /// There is a file of this name; there was none.
+    Appeared(OwnedFd, Vec<u8>),
+    /// The name is gone, or stands for another file.
+    Vanished(OwnedFd, Vec<u8>, FileId),
+    /// The name stands for this file.
+    Became(OwnedFd, Vec<u8>, FileId),
+    /// The file's change time is another.
+    Changed(OwnedFd, ChangeTime),
+    /// The file of this name has another change time, or is another.
+    ChangedName(OwnedFd, Vec<u8>, FileId, ChangeTime),
+    /// The process' stack starts elsewhere: it runs another program.
+    Executed(u32, u64),
+    /// The socket has this peer.
+    Connected(i32, Option<(IpAddr, u16)>),
+    /// The socket has this local address.
+    Bound(i32, Option<(IpAddr, u16)>),
+    /// The socket listens.
+    Listens(i32),
+}
+
+/// A file's identity: device and inode.
+pub type FileId = (u64, u64);
+
+/// A file's change time (`st_ctime`).
+pub type ChangeTime = (i64, u64);
+
+/// Returns a file's identity.
+#[must_use]
+pub fn file_id(stat: &Stat) -> FileId {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// Returns a file's change time.
+#[must_use]
+pub fn change_time(stat: &Stat) -> ChangeTime {
+    (stat.st_ctime, stat.st_ctime_nsec)
+}
+
+impl Sign {
+    /// Looks; `pidfd` is the process that made the call.
+    #[must_use]
+    pub fn shows(&self, pidfd: &OwnedFd) -> bool {
+        let now = |folder: &OwnedFd, name: &[u8]| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        match self {
+            Sign::Appeared(folder, name) => now(folder, name).is_ok(),
+            Sign::Vanished(folder, name, id) => match now(folder, name) {
+                Ok(stat) => file_id(&stat) != *id,
+                Err(error) => error == rustix::io::Errno::NOENT,
+            },
+            Sign::Became(folder, name, id) => now(folder, name).is_ok_and(|stat| file_id(&stat) == *id),
+            Sign::Changed(file, before) => {
+                rustix::fs::fstat(file).is_ok_and(|stat| change_time(&stat) != *before)
+            }
+            Sign::ChangedName(folder, name, id, before) => {
+                now(folder, name).is_ok_and(|stat| file_id(&stat) == *id && change_time(&stat) != *before)
+            }
+            Sign::Executed(pid, before) => {
+                stat_number(*pid, START_STACK).is_some_and(|start| start != 0 && start != *before)
+            }
+            Sign::Connected(fd, peer) => socket(pidfd, *fd).is_some_and(|socket| {
+                rustix::net::getpeername(&socket)
+                    .is_ok_and(|found| fits(found.and_then(|found| SocketAddr::try_from(found).ok()), *peer))
+            }),
+            Sign::Bound(fd, local) => socket(pidfd, *fd).is_some_and(|socket| {
+                rustix::net::getsockname(&socket)
+                    .is_ok_and(|found| fits(SocketAddr::try_from(found).ok(), *local))
+            }),
+            Sign::Listens(fd) => socket(pidfd, *fd)
+                .is_some_and(|socket| rustix::net::sockopt::socket_acceptconn(&socket).unwrap_or(false)),
+        }
+    }
+}
+
+/// Takes a look at a socket of the process; it is closed again at once, so that the process' own closing is
+/// the last.
+pub(crate) fn socket(pidfd: &OwnedFd, fd: i32) -> Option<OwnedFd> {
+    pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty()).ok()
+}
+
+/// Says whether a socket's address is the one that was named; of Unix sockets only that there is one.
+fn fits(found: Option<SocketAddr>, named: Option<(IpAddr, u16)>) -> bool {
+    match (found, named) {
+        (Some(found), Some((address, port))) => {
+            // A socket of the IPv6 family shows an IPv4 address as mapped, and names such an one so, too.
+            found.ip().to_canonical() == address.to_canonical() && (found.port() == port || port == 0)
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}

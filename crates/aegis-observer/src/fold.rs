@@ -1,0 +1,149 @@
+//! Reads of the system's own files: one entry per process and directory, and a count when the process ends.
+
+use std::collections::HashMap;
+
+use crate::resolve::is_below;
+
+/// Folders whose files belong to the system.
+const FOLDERS: [&[u8]; 6] = [b"/usr", b"/bin", b"/sbin", b"/sys", b"/etc/ssl/certs", b"/etc/ca-certificates"];
+
+/// Single files that every program reads.
+const FILES: [&[u8]; 6] = [
+    b"/etc/ld.so.cache",
+    b"/etc/ld.so.preload",
+    b"/etc/locale.alias",
+    b"/etc/locale.conf",
+    b"/etc/localtime",
+    b"/etc/ca-certificates.conf",
+];
+
+/// The most directories that are counted for one process; beyond, each read is an entry.
+const DIRECTORIES_MAX: usize = 4_096;
+
+/// What one process read, by directory.
+#[derive(Debug, Default)]
+pub struct Folds(HashMap<Vec<u8>, Count>);
+
+/// How often, in one directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// Files opened for reading.
+    pub reads: u64,
+    /// Directories opened.
+    pub lists: u64,
+}
+
+/// What becomes of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    /// It is recorded, as the first of its directory.
+    First,
+    /// It is counted.
+    Counted,
+    /// It is no read of this kind.
+    No,
+}
+
+/// Says whether a file is the system's own, for this process.
+#[must_use]
+pub fn is_system(path: &[u8], pid: u32, home: &[u8], kept: &[u8]) -> bool {
+    if (home.len() > 1 && is_below(path, home)) || (kept.len() > 1 && is_below(path, kept)) {
+        return false;
+    }
+    let library = path.strip_prefix(b"/lib").is_some_and(|rest| {
+        // /lib, /lib32, /lib64, /libx32.
+        let name = rest.split(|b| *b == b'/').next().unwrap_or_default();
+        matches!(name, b"" | b"32" | b"64" | b"x32")
+    });
+    let own = path.strip_prefix(b"/proc/").is_some_and(|rest| {
+        let id = rest.split(|b| *b == b'/').next().unwrap_or_default();
+        id == pid.to_string().as_bytes()
+    });
+    library || own || FILES.contains(&path) || FOLDERS.iter().any(|folder| is_below(path, folder))
+}
+
+impl Folds {
+    /// Counts a read of a system file.
+    pub fn count(&mut self, path: &[u8], is_list: bool) -> Fold {
+        let end = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        let folder = if is_list { path } else { path.get(..end).unwrap_or_default() };
+        if let Some(count) = self.0.get_mut(folder) {
+            let (now, other) =
+                if is_list { (&mut count.lists, count.reads) } else { (&mut count.reads, count.lists) };
+            *now += 1;
+            // The first of either kind is an entry of its own.
+            return if *now == 1 && other > 0 { Fold::First } else { Fold::Counted };
+        }
+        if self.0.len() >= DIRECTORIES_MAX {
+            return Fold::No;
+        }
+        let count = Count { reads: u64::from(!is_list), lists: u64::from(is_list) };
+        self.0.insert(folder.to_vec(), count);
+        Fold::First
+    }
+
+    /// Returns the directories with more than the one read that was recorded.
+    pub fn into_counts(self) -> impl Iterator<Item = (Vec<u8>, Count)> {
+        self.0.into_iter().filter(|(_, count)| count.reads > 1 || count.lists > 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_systems_own_files_are_folded() {
+        let system = |path: &str| is_system(path.as_bytes(), 7, b"/home/u", b"/usr/src/mine");
+        for yes in [
+            "/usr/lib/x.so",
+            "/lib/x",
+            "/lib64/ld.so",
+            "/libx32/a",
+            "/bin/sh",
+            "/sys/x",
+            "/etc/ld.so.cache",
+            "/etc/ssl/certs/a.pem",
+            "/proc/7/maps",
+            "/proc/7",
+        ] {
+            assert!(system(yes), "{yes}");
+        }
+        for no in [
+            "/etc/passwd",
+            "/etc/ssl/private/k",
+            "/proc/71/maps",
+            "/proc/1/environ",
+            "/library/x",
+            "/home/u/usr",
+            "/usr/src/mine/f",
+            "/usrx",
+            "/opt/x",
+            "/etc/ld.so.cache.d",
+            "/proc/meminfo",
+        ] {
+            assert!(!system(no), "{no}");
+        }
+        assert!(!is_system(b"/usr/local/u/f", 7, b"/usr/local/u", b""), "a home under /usr is a home");
+    }
+
+    #[test]
+    fn the_first_is_an_entry_and_the_rest_are_a_count() {
+        let mut folds = Folds::default();
+        assert_eq!(folds.count(b"/usr/lib/a", false), Fold::First);
+        assert_eq!(folds.count(b"/usr/lib/b", false), Fold::Counted);
+        assert_eq!(folds.count(b"/usr/lib", true), Fold::First);
+        assert_eq!(folds.count(b"/usr/share/c", false), Fold::First);
+        let counts: Vec<_> = folds.into_counts().collect();
+        assert_eq!(counts, [(b"/usr/lib".to_vec(), Count { reads: 2, lists: 1 })]);
+    }
+
+    #[test]
+    fn the_number_of_directories_is_bounded() {
+        let mut folds = Folds::default();
+        for n in 0..DIRECTORIES_MAX {
+            assert_eq!(folds.count(format!("/usr/{n}/f").as_bytes(), false), Fold::First);
+        }
+        assert_eq!(folds.count(b"/usr/more/f", false), Fold::No);
+    }
+}

@@ -1,0 +1,834 @@
+//! One look at a call: what it is about to do, as drafts of events and signs of their effect.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+
+use aegis_sys::memory;
+use aegis_sys::seccomp::RawCall;
+use aegis_types::{
+    Action, Clock, Direction, Endpoint, GapReason, Outcome, PreImage, Program, Resource, Text,
+};
+use rustix::fs::{FileType, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::calls::{At, Call, Links, NATIVE, OpenFlags, Shape};
+use crate::evidence::{self, Sign, change_time, file_id};
+use crate::execute;
+use crate::network::{self, Address};
+use crate::observer::{Observer, Sink};
+use crate::processes::{self, START_STACK, stat_number};
+use crate::resolve::{Base, Caller, Found, Named, PATH_MAX, is_below};
+use crate::{elsewhere, mask};
+
+/// An event in the making.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) action: Action,
+    pub(crate) resource: Resource,
+    pub(crate) outcome: Outcome,
+    pub(crate) flags: Vec<Cow<'static, str>>,
+    pub(crate) direction: Option<Direction>,
+    pub(crate) pre: Option<PreImage>,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    pub(crate) drafts: Vec<Draft>,
+    /// Signs of effect, each with the drafts that it is of.
+    pub(crate) signs: Vec<(Vec<usize>, Sign)>,
+    pub(crate) gaps: Vec<(GapReason, String)>,
+    /// What Aegis takes away from the program, and whether the call is refused or merely without its power.
+    pub(crate) refusal: Option<&'static str>,
+    /// The errno to refuse the call with.
+    pub(crate) errno: Option<i32>,
+    /// The process is about to run another program.
+    pub(crate) executes: bool,
+    /// Paths may mean something else from now on.
+    pub(crate) view_changes: bool,
+    /// Files that are held open have to be let go.
+    pub(crate) unmounts: bool,
+    /// A Unix socket that is bound: the path that it gets and, where it could be had, its inode.
+    pub(crate) own_socket: Option<(Vec<u8>, Option<u64>)>,
+    /// The code with which the process ends itself.
+    pub(crate) exit_code: Option<i32>,
+    /// The thread ends itself.
+    pub(crate) thread_ends: bool,
+    /// The caller's memory could not be read.
+    pub(crate) unreadable: bool,
+}
+
+pub(crate) const SETUID: &str = "a set-uid or set-gid program, or one with file capabilities, runs without them under Aegis (no_new_privs): sudo and the like do not work";
+pub(crate) const IO_URING: &str = "io_uring is refused under Aegis, programs fall back to plain calls; --allow-io-uring lets it through unobserved";
+pub(crate) const LISTENER: &str =
+    "a seccomp listener of the program's own is refused under Aegis: there can be one only";
+
+/// `AT_SYMLINK_NOFOLLOW`, `AT_SYMLINK_FOLLOW`, `AT_EMPTY_PATH` (`fcntl.h`).
+const NOFOLLOW: u64 = 0x100;
+const FOLLOW: u64 = 0x400;
+const EMPTY_PATH: u64 = 0x1000;
+/// `RENAME_EXCHANGE` (`rename(2)`).
+const EXCHANGE: u64 = 2;
+
+/// A look in progress.
+pub(crate) struct Look<'a, S, C> {
+    pub(crate) observer: &'a Observer<S, C>,
+    pub(crate) caller: Caller,
+    pub(crate) call: &'a Call,
+    pub(crate) raw: RawCall,
+    pub(crate) pidfd: &'a OwnedFd,
+}
+
+/// Why a name could not be had.
+enum Unread {
+    /// The caller's memory can't be read.
+    Memory(std::io::Error),
+    /// The path can't be resolved.
+    Path(Vec<u8>, Errno),
+}
+
+/// A peer for a record, whether it is there as far as that shows, and its internet form.
+type Peer = (Resource, bool, Option<(IpAddr, u16)>);
+
+impl<S: Sink, C: Clock> Look<'_, S, C> {
+    fn argument(&self, index: u8) -> u64 {
+        self.raw.arguments.get(usize::from(index)).copied().unwrap_or(0)
+    }
+
+    /// The low 32 bits of an argument, as a descriptor.
+    fn descriptor(&self, index: u8) -> i32 {
+        low(self.argument(index)).cast_signed()
+    }
+
+    pub(crate) fn look(&self) -> Looked {
+        let mut looked = Looked::default();
+        match self.call.shape {
+            Shape::Open(at, flags) => self.open(&mut looked, at, flags),
+            Shape::OpenHandle => self.open_handle(&mut looked),
+            Shape::Remove(at) => self.remove(&mut looked, at),
+            Shape::Rename(from, to, flags) => self.rename(&mut looked, from, to, flags),
+            Shape::MakeDirectory(at) => self.make(&mut looked, at, Action::DirCreate),
+            Shape::Make(at) => self.make(&mut looked, at, Action::FileWrite),
+            Shape::Link(from, to, links) => self.link(&mut looked, from, to, links),
+            Shape::Change(at, links) => self.change(&mut looked, at, links),
+            Shape::ChangeOpen(fd) => self.change_open(&mut looked, self.descriptor(fd)),
+            Shape::Execute(at, argv, flags) => self.execute(&mut looked, at, argv, flags),
+            Shape::Connect
+            | Shape::Bind
+            | Shape::Listen
+            | Shape::SendTo
+            | Shape::SendMessage
+            | Shape::SendMessages => {
+                self.socket_call(&mut looked, self.call.shape, self.raw.arguments);
+            }
+            Shape::SocketCall => self.multiplexed(&mut looked),
+            Shape::Exit => looked.exit_code = Some(self.descriptor(0)),
+            Shape::ExitThread => {
+                looked.exit_code = Some(self.descriptor(0));
+                looked.thread_ends = true;
+            }
+            Shape::ChangeView => looked.view_changes = self.changes_view(),
+            Shape::Unmount => looked.unmounts = true,
+            Shape::IoUring if self.observer.settings.allow_io_uring => {
+                looked
+                    .gaps
+                    .push((GapReason::IoUring, "what this process does by io_uring is not observed".into()));
+            }
+            Shape::IoUring => {
+                looked.refusal = Some(IO_URING);
+                looked.errno = Some(libc::EPERM);
+            }
+            Shape::OwnListener => looked.refusal = Some(LISTENER),
+            Shape::Reach(argument, is_descriptor) => self.reach(&mut looked, argument, is_descriptor),
+            Shape::TypeIntoTerminal => {
+                let detail =
+                    "characters are put into the terminal's input (TIOCSTI): whoever reads it may run them";
+                looked.gaps.push((GapReason::LeftTree, detail.into()));
+            }
+        }
+        looked
+    }
+
+    // ---- paths
+
+    fn base(&self, at: At) -> Base {
+        match at.dirfd.map(|index| self.descriptor(index)) {
+            Some(fd) if fd != libc::AT_FDCWD => Base::Descriptor(fd),
+            _ => Base::Directory,
+        }
+    }
+
+    fn read_path(&self, at: At) -> Result<Vec<u8>, Unread> {
+        let mut path = Vec::new();
+        memory::read_string(self.caller.tid, self.argument(at.path), PATH_MAX, &mut path)
+            .map_err(Unread::Memory)?;
+        Ok(path)
+    }
+
+    fn object(&self, at: At, follow: bool) -> Result<Named, Unread> {
+        let path = self.read_path(at)?;
+        self.resolve(at, path, follow)
+    }
+
+    fn resolve(&self, at: At, path: Vec<u8>, follow: bool) -> Result<Named, Unread> {
+        self.caller.object(self.base(at), &path, follow).map_err(|error| Unread::Path(path, error))
+    }
+
+    fn name(&self, at: At) -> Result<Named, Unread> {
+        let path = self.read_path(at)?;
+        self.caller.name(self.base(at), &path).map_err(|error| Unread::Path(path, error))
+    }
+
+    /// Says what is known of a name that could not be had.
+    fn unread(&self, looked: &mut Looked, action: Action, why: Unread) {
+        let text = match why {
+            Unread::Memory(error) => {
+                looked.unreadable |= error.raw_os_error() == Some(libc::EPERM);
+                Text::from(format!("{}: the path could not be read ({error})", self.call.name).as_str())
+            }
+            Unread::Path(path, error) => {
+                let mut text = path;
+                text.extend_from_slice(format!(" (could not be resolved: {error})").as_bytes());
+                Text::new(text)
+            }
+        };
+        looked.add(action, Resource::Unread(text), Outcome::Unknown);
+    }
+
+    // ---- files
+
+    fn open(&self, looked: &mut Looked, at: At, place: OpenFlags) {
+        let (bits, resolve) = match place {
+            OpenFlags::Argument(index) => (low(self.argument(index)), ResolveFlags::empty()),
+            OpenFlags::Creat => {
+                ((OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC).bits(), ResolveFlags::empty())
+            }
+            OpenFlags::How(index) => match self.open_how(index) {
+                Ok(how) => how,
+                Err(error) => return self.unread(looked, Action::FileRead, Unread::Memory(error)),
+            },
+        };
+        let flags = OFlags::from_bits_retain(bits);
+        if flags.contains(OFlags::PATH) {
+            // Existence only; what is done with it later is notified.
+            return;
+        }
+        let is_temporary = flags.contains(OFlags::TMPFILE);
+        let creates = flags.contains(OFlags::CREATE) && !is_temporary;
+        let writes =
+            flags.intersects(OFlags::WRONLY | OFlags::RDWR | OFlags::TRUNC) || creates || is_temporary;
+        let action = if writes { Action::FileWrite } else { Action::FileRead };
+        let follow = !(flags.contains(OFlags::NOFOLLOW) || (creates && flags.contains(OFlags::EXCL)));
+        let named = self.read_path(at).and_then(|path| {
+            let confined = ResolveFlags::IN_ROOT | ResolveFlags::BENEATH;
+            if resolve.intersects(confined) {
+                let base = self.base(at);
+                let found = self.caller.object_within(base, &path, resolve & confined, follow);
+                return found.map_err(|error| Unread::Path(path, error));
+            }
+            self.resolve(at, path, follow)
+        });
+        let named = match named {
+            Ok(named) => named,
+            Err(why) => return self.unread(looked, action, why),
+        };
+        let names = open_flag_names(flags);
+        if !writes {
+            let is_list = named.file.as_ref().is_some_and(|f| f.kind() == FileType::Directory);
+            let action = if is_list { Action::DirList } else { Action::FileRead };
+            let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
+            return looked.push(action, Resource::Path(Text::new(named.path)), outcome).flags = names;
+        }
+        let missing = named.file.is_none() && !creates;
+        let pre = if is_temporary { None } else { self.before_change(&named) };
+        let outcome = if missing { Outcome::Missing } else { Outcome::Unknown };
+        let path = named.path.clone();
+        let draft = looked.push(Action::FileWrite, Resource::Path(Text::new(path)), outcome);
+        draft.flags = names;
+        draft.pre = pre;
+        if is_temporary {
+            return;
+        }
+        let sign = match named.file {
+            // Exclusive creation of what is there fails.
+            Some(_) if creates && flags.contains(OFlags::EXCL) => None,
+            Some(found) => changed(found, named.place),
+            None if creates => self.folder_of(named).map(|(folder, name)| Sign::Appeared(folder, name)),
+            None => None,
+        };
+        looked.sign(sign);
+    }
+
+    /// Opens the folder of a name that is not there, if it was not opened on the way.
+    fn folder_of(&self, named: Named) -> Option<(OwnedFd, Vec<u8>)> {
+        if named.place.is_some() {
+            return named.place;
+        }
+        let at = named.path.iter().rposition(|b| *b == b'/')?;
+        let (folder, name) = named.path.split_at_checked(at)?;
+        let folder = if folder.is_empty() { b"/" } else { folder };
+        let object = self.caller.object(Base::Directory, folder, true).ok()?;
+        Some((object.file?.fd?, name.get(1..)?.to_vec()))
+    }
+
+    fn open_how(&self, index: u8) -> std::io::Result<(u32, ResolveFlags)> {
+        let mut bytes = [0; 24];
+        memory::read_exact(self.caller.tid, self.argument(index), &mut bytes)?;
+        let word = |at: usize| -> u64 {
+            bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes).unwrap_or(0)
+        };
+        Ok((low(word(0)), ResolveFlags::from_bits_retain(word(16))))
+    }
+
+    fn open_handle(&self, looked: &mut Looked) {
+        let mount = self.caller.descriptor(self.descriptor(0)).map(|named| named.path).unwrap_or_default();
+        let flags = OFlags::from_bits_retain(low(self.argument(2)));
+        let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR | OFlags::TRUNC);
+        let mut text = b"a file by its handle, on the mount of ".to_vec();
+        text.extend_from_slice(&mount);
+        let action = if writes { Action::FileWrite } else { Action::FileRead };
+        looked.add(action, Resource::Unread(Text::new(text)), Outcome::Unknown);
+    }
+
+    fn remove(&self, looked: &mut Looked, at: At) {
+        let named = match self.name(at) {
+            Ok(named) => named,
+            Err(why) => return self.unread(looked, Action::FileDelete, why),
+        };
+        let pre = self.before_change(&named);
+        let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
+        looked.push(Action::FileDelete, Resource::Path(Text::new(named.path)), outcome).pre = pre;
+        looked.sign(vanished(named.file, named.place));
+    }
+
+    fn rename(&self, looked: &mut Looked, from: At, to: At, flags: Option<u8>) {
+        let exchange = flags.is_some_and(|index| self.argument(index) & EXCHANGE != 0);
+        let (from, to) = match (self.name(from), self.name(to)) {
+            (Ok(from), Ok(to)) => (from, to),
+            (from, to) => {
+                for (action, half) in [(Action::FileDelete, from), (Action::FileWrite, to)] {
+                    match half {
+                        Ok(named) => {
+                            looked.add(action, Resource::Path(Text::new(named.path)), Outcome::Unknown);
+                        }
+                        Err(why) => self.unread(looked, action, why),
+                    }
+                }
+                return;
+            }
+        };
+        let (from_pre, to_pre) = (self.before_change(&from), self.before_change(&to));
+        let there = from.file.is_some() && (to.file.is_some() || !exchange);
+        let outcome = if there { Outcome::Unknown } else { Outcome::Missing };
+        let path = |named: &Named| Resource::Path(Text::new(named.path.clone()));
+        looked.push(Action::FileDelete, path(&from), outcome).pre = from_pre;
+        looked.push(Action::FileWrite, path(&to), outcome).pre = to_pre;
+        if exchange {
+            looked.add(Action::FileDelete, path(&to), outcome);
+            looked.add(Action::FileWrite, path(&from), outcome);
+        }
+        let halves: Vec<usize> = (0..looked.drafts.len()).collect();
+        if let (Some(file), Some((folder, name))) = (from.file, to.place) {
+            // A rename onto another name of the same file does nothing (rename(2)).
+            let same = to.file.is_some_and(|other| file_id(&other.stat) == file_id(&file.stat));
+            if !same {
+                looked.signs.push((halves, Sign::Became(folder, name, file_id(&file.stat))));
+            }
+        }
+    }
+
+    fn make(&self, looked: &mut Looked, at: At, action: Action) {
+        let named = match self.name(at) {
+            Ok(named) => named,
+            Err(why) => return self.unread(looked, action, why),
+        };
+        // Without its folder nothing can be made.
+        let outcome = if named.place.is_some() { Outcome::Unknown } else { Outcome::Missing };
+        looked.add(action, Resource::Path(Text::new(named.path.clone())), outcome);
+        if named.file.is_none() {
+            self.made(&named.path);
+            looked.sign(named.place.map(|(folder, name)| Sign::Appeared(folder, name)));
+        }
+    }
+
+    fn link(&self, looked: &mut Looked, from: At, to: At, links: Links) {
+        let named = match self.name(to) {
+            Ok(named) => named,
+            Err(why) => return self.unread(looked, Action::FileWrite, why),
+        };
+        // The file can be changed by its new name from now on.
+        let source = self.object(from, self.follows(links));
+        let pre = source.as_ref().ok().and_then(|source| self.before_change(source));
+        let there = source.is_ok_and(|source| source.file.is_some()) || self.is_empty_path(from);
+        let outcome = if there && named.place.is_some() { Outcome::Unknown } else { Outcome::Missing };
+        looked.push(Action::FileWrite, Resource::Path(Text::new(named.path.clone())), outcome).pre = pre;
+        if named.file.is_none() {
+            self.made(&named.path);
+            looked.sign(named.place.map(|(folder, name)| Sign::Appeared(folder, name)));
+        }
+    }
+
+    fn is_empty_path(&self, at: At) -> bool {
+        matches!(self.read_path(at).as_deref(), Ok(b""))
+    }
+
+    fn follows(&self, links: Links) -> bool {
+        match links {
+            Links::Follow => true,
+            Links::Keep => false,
+            Links::Unless(index) => self.argument(index) & NOFOLLOW == 0,
+            Links::Only(index) => self.argument(index) & FOLLOW != 0,
+        }
+    }
+
+    fn change(&self, looked: &mut Looked, at: At, links: Links) {
+        // utimensat(2) takes a null path for the descriptor itself.
+        if self.argument(at.path) == 0
+            && let Some(index) = at.dirfd
+        {
+            return self.change_open(looked, self.descriptor(index));
+        }
+        let path = match self.read_path(at) {
+            Ok(path) => path,
+            Err(why) => return self.unread(looked, Action::FileWrite, why),
+        };
+        if path.is_empty()
+            && let Some(index) = at.dirfd
+        {
+            return self.change_open(looked, self.descriptor(index));
+        }
+        let named = match self.resolve(at, path, self.follows(links)) {
+            Ok(named) => named,
+            Err(why) => return self.unread(looked, Action::FileWrite, why),
+        };
+        let truncates = self.call.name.starts_with("truncate");
+        let pre = if truncates { self.before_change(&named) } else { None };
+        let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
+        looked.push(Action::FileWrite, Resource::Path(Text::new(named.path)), outcome).pre = pre;
+        looked.sign(named.file.and_then(|found| changed(found, named.place)));
+    }
+
+    fn change_open(&self, looked: &mut Looked, fd: i32) {
+        match self.caller.descriptor(fd) {
+            Ok(named) => {
+                looked.add(Action::FileWrite, Resource::Path(Text::new(named.path)), Outcome::Unknown);
+                looked.sign(named.file.and_then(|found| changed(found, None)));
+            }
+            // A descriptor that is not open: the call fails.
+            Err(Errno::NOENT) => {}
+            Err(error) => {
+                let why = Unread::Path(format!("descriptor {fd}").into_bytes(), error);
+                self.unread(looked, Action::FileWrite, why);
+            }
+        }
+    }
+
+    // ---- former contents
+
+    fn is_kept(&self, path: &[u8]) -> bool {
+        let dir = &self.observer.settings.dir;
+        !dir.is_empty() && is_below(path, dir)
+    }
+
+    /// Keeps what a file holds, where it is a plain file of the kept directory.
+    fn before_change(&self, named: &Named) -> Option<PreImage> {
+        if !self.is_kept(&named.path) {
+            return None;
+        }
+        let Some(found) = &named.file else {
+            self.made(&named.path);
+            return None;
+        };
+        if found.kind() != FileType::RegularFile {
+            return None;
+        }
+        let size = u64::try_from(found.stat.st_size).unwrap_or(0);
+        let opened;
+        let fd = match (&found.fd, &named.place) {
+            (Some(fd), _) => fd,
+            (None, Some((folder, name))) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                opened =
+                    rustix::fs::openat(folder, name.as_slice(), flags, rustix::fs::Mode::empty()).ok()?;
+                &opened
+            }
+            (None, None) => return None,
+        };
+        self.observer.preimages().before_change(&named.path, fd, size)
+    }
+
+    fn made(&self, path: &[u8]) {
+        if self.is_kept(path) {
+            self.observer.preimages().made(path);
+        }
+    }
+
+    // ---- programs
+
+    fn execute(&self, looked: &mut Looked, at: At, argv: u8, flags: Option<u8>) {
+        let flags = flags.map_or(0, |index| self.argument(index));
+        let named = match self.read_path(at) {
+            Ok(path) if path.is_empty() && flags & EMPTY_PATH != 0 => {
+                let fd = at.dirfd.map_or(-1, |index| self.descriptor(index));
+                self.caller
+                    .descriptor(fd)
+                    .map_err(|error| Unread::Path(format!("descriptor {fd}").into_bytes(), error))
+            }
+            Ok(path) => self.resolve(at, path, flags & NOFOLLOW == 0),
+            Err(why) => Err(why),
+        };
+        let vector =
+            execute::arguments(self.caller.tid, self.argument(argv), self.raw.architecture == NATIVE);
+        let mut arguments = vector.unwrap_or_default();
+        let masked = mask::arguments(&mut arguments.list);
+        let named = match named {
+            Ok(named) => named,
+            Err(why) => {
+                looked.executes = true;
+                return self.unread(looked, Action::ProcessSpawn, why);
+            }
+        };
+        let program = Program {
+            argv: arguments.list,
+            argv_omitted: (arguments.omitted > 0).then_some(arguments.omitted),
+            exe: Text::new(named.path),
+            masked,
+        };
+        let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
+        looked.add(Action::ProcessSpawn, Resource::Program(program), outcome);
+        let Some(found) = named.file else { return };
+        looked.executes = true;
+        if self.gains_privileges(&found) {
+            looked.refusal = Some(SETUID);
+        }
+        let start = stat_number(self.caller.pid, START_STACK).filter(|start| *start != 0);
+        looked.sign(start.map(|start| Sign::Executed(self.caller.pid, start)));
+    }
+
+    /// Says whether a program would run with more than its caller has, were it not for `no_new_privs`.
+    fn gains_privileges(&self, found: &Found) -> bool {
+        let mode = found.stat.st_mode;
+        let set_uid = mode & 0o4000 != 0 && found.stat.st_uid != self.observer.settings.uid;
+        let set_gid = mode & 0o2010 == 0o2010 && found.stat.st_gid != rustix::process::getgid().as_raw();
+        let capable = || {
+            let Some(fd) = &found.fd else { return false };
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd));
+            let mut value = [0u8; 64];
+            rustix::fs::getxattr(path, "security.capability", &mut value).is_ok_and(|length| length > 0)
+        };
+        found.kind() == FileType::RegularFile
+            && (set_uid || set_gid || (self.observer.settings.uid != 0 && capable()))
+    }
+
+    // ---- sockets
+
+    fn socket_call(&self, looked: &mut Looked, shape: Shape, arguments: [u64; 6]) {
+        let [fd, first, second, _, address, length] = arguments;
+        let fd = low(fd).cast_signed();
+        match shape {
+            Shape::Connect => self.to_address(looked, fd, first, second, true),
+            Shape::Bind => self.bind(looked, fd, first, second),
+            Shape::Listen => self.listen(looked, fd),
+            Shape::SendTo => self.to_address(looked, fd, address, length, false),
+            Shape::SendMessage => self.message(looked, fd, first),
+            Shape::SendMessages => {
+                // struct mmsghdr: a message header and a length, padded.
+                let stride = if self.wide() { 64 } else { 32 };
+                // UIO_MAXIOV, sendmmsg(2).
+                for index in 0..u64::from(low(second)).min(1024) {
+                    self.message(looked, fd, first.wrapping_add(index * stride));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn wide(&self) -> bool {
+        self.raw.architecture == NATIVE
+    }
+
+    /// `socketcall(2)`: a number, and the arguments in memory as 32-bit words.
+    fn multiplexed(&self, looked: &mut Looked) {
+        let shape = match self.argument(0) {
+            2 => Shape::Bind,
+            3 => Shape::Connect,
+            4 => Shape::Listen,
+            11 => Shape::SendTo,
+            16 => Shape::SendMessage,
+            20 => Shape::SendMessages,
+            _ => return,
+        };
+        let count = match shape {
+            Shape::Listen => 2,
+            Shape::SendTo => 6,
+            Shape::SendMessages => 4,
+            _ => 3,
+        };
+        let mut bytes = [0; 24];
+        let part = bytes.get_mut(..count * 4).unwrap_or_default();
+        if let Err(error) = memory::read_exact(self.caller.tid, self.argument(1), part) {
+            return self.unread(looked, Action::NetConnect, Unread::Memory(error));
+        }
+        let mut arguments = [0; 6];
+        for (argument, word) in arguments.iter_mut().zip(bytes.chunks_exact(4)) {
+            *argument = word.try_into().map(u32::from_ne_bytes).map(u64::from).unwrap_or(0);
+        }
+        if shape == Shape::SendTo && arguments.get(4) == Some(&0) {
+            return;
+        }
+        self.socket_call(looked, shape, arguments);
+    }
+
+    fn read_address(&self, pointer: u64, length: u64) -> std::io::Result<Address> {
+        let length = usize::try_from(low(length)).unwrap_or(0).min(network::ADDRESS_MAX);
+        let mut bytes = [0; network::ADDRESS_MAX];
+        let part = bytes.get_mut(..length).unwrap_or_default();
+        memory::read_exact(self.caller.tid, pointer, part)?;
+        Ok(network::parse(part))
+    }
+
+    fn to_address(&self, looked: &mut Looked, fd: i32, pointer: u64, length: u64, connects: bool) {
+        let address = match self.read_address(pointer, length) {
+            Ok(address) => address,
+            Err(error) => return self.unread(looked, Action::NetConnect, Unread::Memory(error)),
+        };
+        let Some((resource, there, named)) = self.peer(looked, fd, address) else { return };
+        let outcome = if there { Outcome::Unknown } else { Outcome::Missing };
+        looked.add(Action::NetConnect, resource, outcome);
+        if connects {
+            looked.sign(Some(Sign::Connected(fd, named)));
+        }
+    }
+
+    fn peer(&self, looked: &mut Looked, fd: i32, address: Address) -> Option<Peer> {
+        match address {
+            Address::Internet(ip, port) => {
+                if let Some(who) = elsewhere::on_port(ip, port) {
+                    looked.left_tree(who, &format!("{ip} port {port}"));
+                }
+                Some((self.endpoint(fd, ip, port), true, Some((ip, port))))
+            }
+            Address::Path(path) => {
+                let named = self.caller.object(Base::Directory, &path, true);
+                let (path, there) = named.map_or((path, true), |named| (named.path, named.file.is_some()));
+                self.who_listens(looked, &path);
+                Some((Resource::Unix(Text::new(path)), there, None))
+            }
+            Address::Abstract(name) => {
+                let mut path = b"@".to_vec();
+                path.extend(name);
+                self.who_listens(looked, &path);
+                Some((Resource::Unix(Text::new(path)), true, None))
+            }
+            Address::Other(family) => {
+                let text = format!("an address of family {family}");
+                Some((Resource::Unread(Text::from(text.as_str())), true, None))
+            }
+            Address::None | Address::Kernel => None,
+        }
+    }
+
+    fn who_listens(&self, looked: &mut Looked, path: &[u8]) {
+        if let Some(who) = elsewhere::on_socket(path)
+            && !self.observer.is_own_socket(path)
+        {
+            looked.left_tree(who, &String::from_utf8_lossy(path));
+        }
+    }
+
+    fn endpoint(&self, fd: i32, ip: IpAddr, port: u16) -> Resource {
+        let transport = evidence::socket(self.pidfd, fd).and_then(|socket| {
+            match rustix::net::sockopt::socket_type(&socket).ok()? {
+                rustix::net::SocketType::STREAM => Some(Cow::Borrowed("tcp")),
+                rustix::net::SocketType::DGRAM => Some(Cow::Borrowed("udp")),
+                _ => None,
+            }
+        });
+        Resource::Net(Endpoint { address: ip.to_string(), port, transport })
+    }
+
+    fn message(&self, looked: &mut Looked, fd: i32, header: u64) {
+        // struct msghdr begins with the address and its length, which may be unset.
+        let width: usize = if self.wide() { 8 } else { 4 };
+        let mut bytes = [0; 12];
+        let part = bytes.get_mut(..width + 4).unwrap_or_default();
+        if let Err(error) = memory::read_exact(self.caller.tid, header, part) {
+            return self.unread(looked, Action::NetConnect, Unread::Memory(error));
+        }
+        let word = |from: usize, to: usize| {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(bytes.get(from..to).unwrap_or_default()) {
+                *to = *from;
+            }
+            u64::from_le_bytes(word)
+        };
+        let (name, length) = (word(0, width), word(width, width + 4));
+        if name != 0 && length != 0 {
+            self.to_address(looked, fd, name, length, false);
+        }
+    }
+
+    fn bind(&self, looked: &mut Looked, fd: i32, pointer: u64, length: u64) {
+        let address = match self.read_address(pointer, length) {
+            Ok(address) => address,
+            Err(error) => return self.unread(looked, Action::NetConnect, Unread::Memory(error)),
+        };
+        let (resource, named) = match address {
+            Address::Internet(ip, port) => (self.endpoint(fd, ip, port), Some((ip, port))),
+            Address::Path(path) => {
+                let path = self.caller.name(Base::Directory, &path).map_or(path, |named| named.path);
+                self.made(&path);
+                looked.own_socket = Some((path.clone(), self.socket_inode(fd)));
+                (Resource::Unix(Text::new(path)), None)
+            }
+            Address::Abstract(name) => {
+                let mut path = b"@".to_vec();
+                path.extend(name);
+                looked.own_socket = Some((path.clone(), None));
+                (Resource::Unix(Text::new(path)), None)
+            }
+            Address::Other(family) => {
+                (Resource::Unread(Text::from(format!("an address of family {family}").as_str())), None)
+            }
+            Address::None | Address::Kernel => return,
+        };
+        looked.push(Action::NetConnect, resource, Outcome::Unknown).direction = Some(Direction::Listen);
+        looked.sign(Some(Sign::Bound(fd, named)));
+    }
+
+    fn socket_inode(&self, fd: i32) -> Option<u64> {
+        let socket = evidence::socket(self.pidfd, fd)?;
+        rustix::fs::fstat(&socket).ok().map(|stat| stat.st_ino)
+    }
+
+    fn listen(&self, looked: &mut Looked, fd: i32) {
+        let Some(socket) = evidence::socket(self.pidfd, fd) else {
+            // Not open, or the process can't be read.
+            let text = Text::from(format!("the address of descriptor {fd}").as_str());
+            looked.push(Action::NetConnect, Resource::Unread(text), Outcome::Unknown).direction =
+                Some(Direction::Listen);
+            return;
+        };
+        let Ok(address) = rustix::net::getsockname(&socket) else { return };
+        let resource = if let Ok(inet) = std::net::SocketAddr::try_from(address.clone()) {
+            self.endpoint(fd, inet.ip(), inet.port())
+        } else if let Ok(unix) = rustix::net::SocketAddrUnix::try_from(address) {
+            let path = match (unix.path_bytes(), unix.abstract_name()) {
+                (Some(path), _) => {
+                    // The path as it was given to bind(2): relative to the directory of then.
+                    let bound = rustix::fs::fstat(&socket)
+                        .ok()
+                        .and_then(|stat| self.observer.bound_path(stat.st_ino));
+                    let named =
+                        || self.caller.name(Base::Directory, path).map_or(path.to_vec(), |named| named.path);
+                    bound.unwrap_or_else(named)
+                }
+                (None, Some(name)) => [b"@", name].concat(),
+                (None, None) => return,
+            };
+            Resource::Unix(Text::new(path))
+        } else {
+            Resource::Unread(Text::from("an address of another family"))
+        };
+        looked.push(Action::NetConnect, resource, Outcome::Unknown).direction = Some(Direction::Listen);
+        looked.sign(Some(Sign::Listens(fd)));
+    }
+
+    // ---- the rest
+
+    fn changes_view(&self) -> bool {
+        if self.call.name != "clone3" {
+            return true;
+        }
+        // struct clone_args begins with the flags: CLONE_NEWNS, CLONE_NEWUSER.
+        let mut bytes = [0; 8];
+        let read = memory::read_exact(self.caller.tid, self.argument(0), &mut bytes);
+        read.is_err() || u64::from_ne_bytes(bytes) & 0x1002_0000 != 0
+    }
+
+    fn reach(&self, looked: &mut Looked, argument: u8, is_descriptor: bool) {
+        let number = low(self.argument(argument));
+        let target = if is_descriptor {
+            let path = format!("/proc/{}/fdinfo/{number}", self.caller.tid);
+            std::fs::read_to_string(path)
+                .ok()
+                .and_then(|text| text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()))
+        } else {
+            Some(number)
+        };
+        let Some(target) = target.filter(|pid| *pid != self.caller.pid) else { return };
+        if !processes::is_descendant(target, std::process::id()) {
+            let exe = processes::exe(target);
+            let detail = format!(
+                "{} reaches into process {target} ({}), outside the tree",
+                self.call.name,
+                exe.to_string_lossy()
+            );
+            looked.gaps.push((GapReason::LeftTree, detail));
+        }
+    }
+}
+
+impl Looked {
+    fn push(&mut self, action: Action, resource: Resource, outcome: Outcome) -> &mut Draft {
+        let draft = Draft { action, resource, outcome, flags: Vec::new(), direction: None, pre: None };
+        self.drafts.push(draft);
+        let last = self.drafts.len() - 1;
+        #[expect(clippy::indexing_slicing, reason = "it was pushed in the line above")]
+        &mut self.drafts[last]
+    }
+
+    fn add(&mut self, action: Action, resource: Resource, outcome: Outcome) {
+        self.push(action, resource, outcome);
+    }
+
+    /// Adds a sign of the last draft's effect.
+    fn sign(&mut self, sign: Option<Sign>) {
+        if let (Some(sign), Some(last)) = (sign, self.drafts.len().checked_sub(1)) {
+            self.signs.push((vec![last], sign));
+        }
+    }
+
+    fn left_tree(&mut self, who: &str, place: &str) {
+        self.gaps.push((
+            GapReason::LeftTree,
+            format!("{who} is asked ({place}): what it then does is not observed"),
+        ));
+    }
+}
+
+fn changed(found: Found, place: Option<(OwnedFd, Vec<u8>)>) -> Option<Sign> {
+    let before = change_time(&found.stat);
+    match (found.fd, place) {
+        (Some(fd), _) => Some(Sign::Changed(fd, before)),
+        (None, Some((folder, name))) => Some(Sign::ChangedName(folder, name, file_id(&found.stat), before)),
+        (None, None) => None,
+    }
+}
+
+fn vanished(file: Option<Found>, place: Option<(OwnedFd, Vec<u8>)>) -> Option<Sign> {
+    let (folder, name) = place?;
+    Some(Sign::Vanished(folder, name, file_id(&file?.stat)))
+}
+
+/// The low half of an argument, which is all that a call with an `int` looks at.
+fn low(argument: u64) -> u32 {
+    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
+}
+
+fn open_flag_names(flags: OFlags) -> Vec<Cow<'static, str>> {
+    [
+        (OFlags::RDWR, "RDWR"),
+        (OFlags::WRONLY, "WRONLY"),
+        (OFlags::CREATE, "CREAT"),
+        (OFlags::EXCL, "EXCL"),
+        (OFlags::TRUNC, "TRUNC"),
+        (OFlags::APPEND, "APPEND"),
+        (OFlags::TMPFILE, "TMPFILE"),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| flags.contains(*flag))
+    .map(|(_, name)| Cow::Borrowed(name))
+    .collect()
+}

@@ -1,0 +1,559 @@
+//! The observer: from a notification to its events, then the caller goes on.
+//!
+//! Any number of threads may call [`Observer::handle`]; only [`Observer::collect_ends`] belongs to one. A
+//! lock is held while tables are looked at, never while a file system is.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aegis_sys::seccomp::Notification;
+use aegis_types::{
+    Act, Action, Assurance, Clock, Decision, Event, Gap, GapReason, Outcome, Process, Program, Refusal,
+    Resource, Text, What,
+};
+
+use crate::calls::{self, Call, I386, NATIVE, Shape};
+use crate::evidence::Check;
+use crate::fold;
+use crate::fold::Fold;
+use crate::look::{Draft, Look, Looked};
+use crate::preimage::PreImages;
+use crate::processes::{IdentifyError, Known, Processes, exe};
+use crate::resolve::Caller;
+use crate::summary::Summary;
+
+/// Names a recorded event until its outcome is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(pub u64);
+
+/// Why a sink takes no more.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SinkError(pub String);
+
+/// Where events go.
+pub trait Sink: Send + Sync {
+    /// Takes an event; returns once it is safe. `waiting` says that evidence of its outcome may follow.
+    ///
+    /// # Errors
+    /// It could not be taken: what it tells of must then not happen.
+    fn record(&self, event: &Event, waiting: bool) -> Result<Ticket, SinkError>;
+
+    /// Takes evidence that an event took effect.
+    fn took_effect(&self, ticket: Ticket);
+
+    /// Tells the user something once.
+    fn notice(&self, text: &str);
+}
+
+/// What an observer is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The directory whose files' former contents are kept.
+    pub dir: Vec<u8>,
+    /// Where they are kept.
+    pub objects: PathBuf,
+    /// The user's home: nothing in it is the system's own.
+    pub home: Vec<u8>,
+    /// Record every read.
+    pub verbose: bool,
+    /// Let io_uring through.
+    pub allow_io_uring: bool,
+    /// The user's id.
+    pub uid: u32,
+}
+
+/// Sees what a process tree does.
+pub struct Observer<S, C> {
+    pub(crate) settings: Settings,
+    sink: S,
+    clock: C,
+    table: HashMap<(u32, u32), Call>,
+    state: Mutex<State>,
+    preimages: Mutex<PreImages>,
+}
+
+pub(crate) struct State {
+    processes: Processes,
+    /// What each thread's last calls should have changed.
+    checks: HashMap<u32, Vec<Check>>,
+    summary: Summary,
+    /// Paths of Unix sockets that processes of the tree have bound.
+    own_sockets: HashSet<Vec<u8>>,
+    /// The same by the sockets' inodes.
+    bound: HashMap<u64, Vec<u8>>,
+    /// Notices that were given.
+    told: HashSet<&'static str>,
+    /// Somebody may have another root or other mounts than we have.
+    views_differ: bool,
+    operations: u64,
+}
+
+impl<S, C> std::fmt::Debug for Observer<S, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observer").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The most threads for which files are held open to see later what became of them.
+const CHECKS_MAX: usize = 4_096;
+
+/// The most Unix sockets that are remembered as the tree's own.
+const SOCKETS_MAX: usize = 10_000;
+
+impl State {
+    /// Takes the checks of all threads of a process.
+    fn checks_of(&mut self, pid: u32) -> Vec<Check> {
+        let processes = &self.processes;
+        let of = self.checks.extract_if(|tid, _| processes.is_thread_of(*tid, pid));
+        of.flat_map(|(_, checks)| checks).collect()
+    }
+}
+
+impl<S: Sink, C: Clock> Observer<S, C> {
+    /// Makes an observer that has seen nothing.
+    ///
+    /// # Errors
+    /// That of `epoll_create1(2)`.
+    pub fn new(settings: Settings, sink: S, clock: C) -> std::io::Result<Self> {
+        let mut table = HashMap::new();
+        for call in calls::table() {
+            for (architecture, number) in [(NATIVE, call.native), (I386, call.i386)] {
+                if let Some(number) = number {
+                    table.insert((architecture, number), call.clone());
+                }
+            }
+        }
+        let state = State {
+            processes: Processes::new()?,
+            checks: HashMap::new(),
+            summary: Summary::default(),
+            own_sockets: HashSet::new(),
+            bound: HashMap::new(),
+            told: HashSet::new(),
+            views_differ: false,
+            operations: 0,
+        };
+        let preimages = Mutex::new(PreImages::new(settings.objects.clone()));
+        Ok(Self { settings, sink, clock, table, state: Mutex::new(state), preimages })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic of another thread ends the process; the state is never half-changed by one that goes on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn preimages(&self) -> MutexGuard<'_, PreImages> {
+        self.preimages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what was done so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.state().summary.clone()
+    }
+
+    /// Returns how many processes are known to live.
+    #[must_use]
+    pub fn living(&self) -> usize {
+        self.state().processes.len()
+    }
+
+    /// Returns the sink.
+    #[must_use]
+    pub fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    /// Returns a descriptor that is readable when a process has ended and [`Observer::collect_ends`] is due.
+    ///
+    /// # Errors
+    /// That of `dup(2)`.
+    pub fn ends(&self) -> std::io::Result<OwnedFd> {
+        self.state().processes.ends().try_clone_to_owned()
+    }
+
+    /// Records what a notification tells of, then lets the caller go on, or refuses what can't be observed.
+    ///
+    /// # Errors
+    /// The listener does not work any more.
+    pub fn handle(&self, notification: Notification<'_>) -> std::io::Result<()> {
+        let tid = notification.tid;
+        let (pid, pidfd, process, checks, other_views) = {
+            let mut state = self.state();
+            let pid = match state.processes.identify(tid) {
+                Ok((pid, new)) => {
+                    state.summary.processes += u64::from(new);
+                    pid
+                }
+                // It was killed while it waited.
+                Err(IdentifyError::Gone) if !notification.is_valid() => return notification.proceed(),
+                Err(IdentifyError::Gone) => {
+                    drop(state);
+                    return self.handle_successor(notification);
+                }
+                Err(error @ IdentifyError::Limit(_)) => {
+                    drop(state);
+                    // What can't be attributed must not happen.
+                    // What takes no record is refused all the same.
+                    drop(self.gap(GapReason::Limit, error.to_string(), None));
+                    return notification.refuse(libc::EAGAIN);
+                }
+            };
+            let mut checks = state.checks.remove(&tid).unwrap_or_default();
+            let key = (notification.call.architecture, notification.call.number);
+            if self.table.get(&key).is_some_and(|call| call.shape == Shape::Exit) {
+                checks.append(&mut state.checks_of(pid));
+            }
+            let Some(known) = state.processes.get_mut(pid) else { return notification.proceed() };
+            if known.exe_stale {
+                known.exe = Arc::new(exe(pid));
+                known.exe_stale = false;
+            }
+            let pidfd = Arc::clone(&known.pidfd);
+            (pid, pidfd, state.processes.describe(pid, tid), checks, state.views_differ)
+        };
+        self.evaluate(checks, &pidfd);
+        let key = (notification.call.architecture, notification.call.number);
+        let Some(call) = self.table.get(&key) else { return self.unknown_abi(notification, process) };
+        if key.0 == I386 && self.first_foreign(pid, &process).is_err() {
+            return notification.refuse(libc::EIO);
+        }
+        let caller = Caller { pid, tid, other_view: other_views && Caller::has_other_view(pid, tid) };
+        let look = Look { observer: self, caller, call, raw: notification.call, pidfd: &pidfd };
+        let looked = look.look();
+        if !notification.is_valid() {
+            // Killed meanwhile: what was read may be another process', and nothing happens any more.
+            return notification.proceed();
+        }
+        match self.record(caller, &process, call, looked) {
+            Ok(None) => notification.proceed(),
+            Ok(Some(errno)) => notification.refuse(errno),
+            // No record, no grant.
+            Err(SinkError(_)) => notification.refuse(libc::EIO),
+        }
+    }
+
+    /// The id belongs to another process than before: the end of the first is told, then the second is met.
+    fn handle_successor(&self, notification: Notification<'_>) -> std::io::Result<()> {
+        self.collect_ends();
+        let tid = notification.tid;
+        let gone = {
+            let mut state = self.state();
+            state.processes.identify(tid).is_err().then(|| state.processes.remove(tid)).flatten()
+        };
+        if let Some(known) = gone {
+            self.tell_end(tid, known);
+        }
+        if self.state().processes.identify(tid).is_err() {
+            return if notification.is_valid() {
+                notification.refuse(libc::EAGAIN)
+            } else {
+                notification.proceed()
+            };
+        }
+        self.handle(notification)
+    }
+
+    /// A call by the numbers of x32: refused, and said.
+    fn unknown_abi(&self, notification: Notification<'_>, process: Process) -> std::io::Result<()> {
+        let detail = format!("call {:#x} of an unsupported ABI was refused", notification.call.number);
+        // It is refused whether this is recorded or not.
+        drop(self.refusal("syscall", detail, process));
+        notification.refuse(libc::ENOSYS)
+    }
+
+    fn first_foreign(&self, pid: u32, process: &Process) -> Result<(), SinkError> {
+        let first = self
+            .state()
+            .processes
+            .get_mut(pid)
+            .is_some_and(|known| !std::mem::replace(&mut known.foreign, true));
+        if !first {
+            return Ok(());
+        }
+        let detail = "a 32-bit program: its calls are decoded by the 32-bit table".to_owned();
+        self.gap(GapReason::ForeignArchitecture, detail, Some(process.clone()))
+    }
+
+    fn evaluate(&self, checks: Vec<Check>, pidfd: &OwnedFd) {
+        for check in checks {
+            if check.sign.shows(pidfd) {
+                let mut state = self.state();
+                for (ticket, action, name) in check.acts {
+                    self.sink.took_effect(ticket);
+                    state.summary.took_effect(action, &name);
+                }
+            }
+        }
+    }
+
+    fn event(&self, what: What) -> Event {
+        let now = self.clock.now();
+        Event { at: now.wall, mono_us: now.mono_us, what }
+    }
+
+    /// Records what was looked at; returns the errno to refuse with, if any.
+    fn record(
+        &self,
+        caller: Caller,
+        process: &Process,
+        call: &Call,
+        looked: Looked,
+    ) -> Result<Option<i32>, SinkError> {
+        if looked.unreadable {
+            self.first_unreadable(caller.pid, process)?;
+        }
+        for (reason, detail) in looked.gaps {
+            self.gap(reason, detail, Some(process.clone()))?;
+        }
+        if let Some(why) = looked.refusal {
+            self.refusal(call.name, why.to_owned(), process.clone())?;
+            self.tell_once(why);
+        }
+        let operation = (looked.drafts.len() > 1).then(|| {
+            let mut state = self.state();
+            state.operations += 1;
+            state.operations
+        });
+        let waiting: Vec<usize> =
+            looked.signs.iter().flat_map(|(drafts, _)| drafts.iter().copied()).collect();
+        let mut tickets = Vec::with_capacity(looked.drafts.len());
+        for (index, draft) in looked.drafts.into_iter().enumerate() {
+            let name = match &draft.resource {
+                Resource::Path(path) => path.as_bytes().to_vec(),
+                _ => Vec::new(),
+            };
+            let action = draft.action;
+            let ticket = self.record_draft(process, call, draft, operation, waiting.contains(&index))?;
+            tickets.push((ticket, action, name));
+        }
+        let checks: Vec<Check> = looked
+            .signs
+            .into_iter()
+            .map(|(drafts, sign)| {
+                let of = |index: &usize| {
+                    let (ticket, action, name) = tickets.get(*index)?;
+                    Some(((*ticket)?, *action, name.clone()))
+                };
+                Check { acts: drafts.iter().filter_map(of).collect(), sign }
+            })
+            .collect();
+        let mut state = self.state();
+        if !checks.is_empty() {
+            if state.checks.len() >= CHECKS_MAX {
+                state.checks.clear();
+            }
+            // After an exec, the thread that did it has the process' id.
+            let tid = if looked.executes { caller.pid } else { caller.tid };
+            state.checks.insert(tid, checks);
+        }
+        if looked.thread_ends {
+            state.processes.forget_thread(caller.tid);
+        }
+        state.views_differ |= looked.view_changes;
+        if looked.unmounts {
+            // A file that is held keeps its mount busy.
+            state.checks.clear();
+        }
+        if let Some((path, inode)) = looked.own_socket {
+            if state.own_sockets.len() >= SOCKETS_MAX || state.bound.len() >= SOCKETS_MAX {
+                // What is forgotten is at worst taken for a socket outside the tree.
+                state.own_sockets.clear();
+                state.bound.clear();
+            }
+            if let Some(inode) = inode {
+                state.bound.insert(inode, path.clone());
+            }
+            state.own_sockets.insert(path);
+        }
+        if let Some(known) = state.processes.get_mut(caller.pid) {
+            known.exe_stale |= looked.executes;
+            known.exit_code = looked.exit_code.or(known.exit_code);
+        }
+        Ok(looked.errno)
+    }
+
+    /// Records one draft, unless it is only counted.
+    fn record_draft(
+        &self,
+        process: &Process,
+        call: &Call,
+        draft: Draft,
+        operation: Option<u64>,
+        waiting: bool,
+    ) -> Result<Option<Ticket>, SinkError> {
+        let folded = match self.fold(process.pid, &draft) {
+            Fold::Counted => return Ok(None),
+            Fold::First => true,
+            Fold::No => false,
+        };
+        {
+            let mut state = self.state();
+            state.summary.entry(draft.action, draft.outcome, 0);
+            if draft.action == Action::NetConnect && draft.direction.is_none() {
+                state.summary.host(host_of(&draft.resource));
+            }
+        }
+        let act = Act {
+            action: draft.action,
+            assurance: Assurance::Observed,
+            call: call.name.into(),
+            count: None,
+            decision: Decision::Observed,
+            direction: draft.direction,
+            flags: draft.flags,
+            folded,
+            operation,
+            outcome: draft.outcome,
+            pre: draft.pre,
+            process: process.clone(),
+            resource: draft.resource,
+            status: None,
+        };
+        let event = self.event(What::Action(Box::new(act)));
+        self.sink.record(&event, waiting).map(Some)
+    }
+
+    fn fold(&self, pid: u32, draft: &Draft) -> Fold {
+        let is_read = matches!(draft.action, Action::FileRead | Action::DirList);
+        let Resource::Path(path) = &draft.resource else { return Fold::No };
+        let settings = &self.settings;
+        if !is_read
+            || settings.verbose
+            || !fold::is_system(path.as_bytes(), pid, &settings.home, &settings.dir)
+        {
+            return Fold::No;
+        }
+        let mut state = self.state();
+        let Some(known) = state.processes.get_mut(pid) else { return Fold::No };
+        known.folds.count(path.as_bytes(), draft.action == Action::DirList)
+    }
+
+    /// Returns the path that a socket was bound to.
+    pub(crate) fn bound_path(&self, inode: u64) -> Option<Vec<u8>> {
+        self.state().bound.get(&inode).cloned()
+    }
+
+    pub(crate) fn is_own_socket(&self, path: &[u8]) -> bool {
+        self.state().own_sockets.contains(path)
+    }
+
+    fn first_unreadable(&self, pid: u32, process: &Process) -> Result<(), SinkError> {
+        let first = self
+            .state()
+            .processes
+            .get_mut(pid)
+            .is_some_and(|known| !std::mem::replace(&mut known.unreadable, true));
+        if !first {
+            return Ok(());
+        }
+        let detail = "the process can't be read: the names that its calls use are not known".to_owned();
+        self.gap(GapReason::Unreadable, detail, Some(process.clone()))
+    }
+
+    fn gap(&self, reason: GapReason, detail: String, process: Option<Process>) -> Result<(), SinkError> {
+        self.state().summary.gaps += 1;
+        let event = self.event(What::Gap(Gap { detail, process, reason }));
+        self.sink.record(&event, false).map(drop)
+    }
+
+    fn refusal(&self, call: &'static str, detail: String, process: Process) -> Result<(), SinkError> {
+        let event = self.event(What::Refusal(Refusal { call: call.into(), detail, process }));
+        self.sink.record(&event, false).map(drop)
+    }
+
+    fn tell_once(&self, text: &'static str) {
+        if self.state().told.insert(text) {
+            self.sink.notice(text);
+        }
+    }
+
+    /// Records the end of each process that has ended.
+    pub fn collect_ends(&self) {
+        let ended: Vec<(u32, Known)> = {
+            let mut state = self.state();
+            let ids = state.processes.ended();
+            for pid in &ids {
+                drop(state.checks_of(*pid));
+            }
+            ids.into_iter().filter_map(|pid| Some((pid, state.processes.remove(pid)?))).collect()
+        };
+        for (pid, known) in ended {
+            self.tell_end(pid, known);
+        }
+    }
+
+    /// Records the end of a process that was let go, with what it read of the system.
+    fn tell_end(&self, pid: u32, known: Known) {
+        let status = known.status(pid);
+        let exe = if known.exe_stale { Arc::new(exe(pid)) } else { Arc::clone(&known.exe) };
+        let exe = if exe.as_bytes().is_empty() { known.exe } else { exe };
+        let process = Process { exe, pid, ppid: known.ppid, tid: pid };
+        let act = |action, resource, outcome| Act {
+            action,
+            assurance: Assurance::Observed,
+            call: "exit".into(),
+            count: None,
+            decision: Decision::Observed,
+            direction: None,
+            flags: Vec::new(),
+            folded: false,
+            operation: None,
+            outcome,
+            pre: None,
+            process: process.clone(),
+            resource,
+            status: None,
+        };
+        for (folder, count) in known.folds.into_counts() {
+            for (action, number) in [(Action::FileRead, count.reads), (Action::DirList, count.lists)] {
+                if number > 1 {
+                    let resource = Resource::Path(Text::new(folder.clone()));
+                    let mut act = act(action, resource, Outcome::Unknown);
+                    act.folded = true;
+                    act.count = Some(number);
+                    self.tell(act, number - 1);
+                }
+            }
+        }
+        let program =
+            Program { argv: Vec::new(), argv_omitted: None, exe: (*process.exe).clone(), masked: false };
+        let mut end = act(Action::ProcessExit, Resource::Program(program), Outcome::Ok);
+        end.status = status;
+        self.tell(end, 0);
+    }
+
+    fn tell(&self, act: Act, folded: u64) {
+        self.state().summary.entry(act.action, act.outcome, folded);
+        let event = self.event(What::Action(Box::new(act)));
+        // What has happened can't be refused any more; a sink that takes no more has ended the session.
+        drop(self.sink.record(&event, false));
+    }
+
+    /// Records the end of every process that is still known; for when none is left.
+    pub fn finish(&self) {
+        self.collect_ends();
+        let rest: Vec<(u32, Known)> = {
+            let mut state = self.state();
+            let ids = state.processes.ids();
+            ids.into_iter().filter_map(|pid| Some((pid, state.processes.remove(pid)?))).collect()
+        };
+        for (pid, known) in rest {
+            self.tell_end(pid, known);
+        }
+    }
+}
+
+/// Returns a connection's target as one word.
+fn host_of(resource: &Resource) -> String {
+    match resource {
+        Resource::Net(to) if to.address.contains(':') => format!("[{}]:{}", to.address, to.port),
+        Resource::Net(to) => format!("{}:{}", to.address, to.port),
+        Resource::Unix(path) => format!("unix:{}", path.to_string_lossy()),
+        Resource::Unread(text) | Resource::Path(text) => text.to_string_lossy().into_owned(),
+        Resource::Program(program) => program.exe.to_string_lossy().into_owned(),
+    }
+}

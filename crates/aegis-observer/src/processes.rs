@@ -1,0 +1,323 @@
+//! The processes of the tree: who a thread belongs to, what it runs, and when it ends.
+//!
+//! Each process is held by a descriptor (`pidfd_open(2)`) from its first notified call on: that tells when it
+//! ends, and whether an id still belongs to it.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use aegis_sys::process::{Ended, is_there};
+use aegis_types::{ExitStatus, Process, Text};
+use rustix::event::epoll;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::fold::Folds;
+
+/// A process that has been seen.
+#[derive(Debug)]
+pub struct Known {
+    /// Its descriptor.
+    pub pidfd: Arc<OwnedFd>,
+    /// Its parent when it was first seen.
+    pub ppid: u32,
+    /// What it runs.
+    pub exe: Arc<Text>,
+    /// An exec was let through: what it runs has to be looked up again.
+    pub exe_stale: bool,
+    /// It can't be read; a gap says so.
+    pub unreadable: bool,
+    /// It has made calls of another architecture or ABI; a gap says so.
+    pub foreign: bool,
+    /// What it said as it ended itself.
+    pub exit_code: Option<i32>,
+    /// Reads of the system's files, counted.
+    pub folds: Folds,
+}
+
+/// All processes that live, by id.
+#[derive(Debug)]
+pub struct Processes {
+    known: HashMap<u32, Known>,
+    /// Threads that are not the first of their process, with the process.
+    threads: HashMap<u32, u32>,
+    ends: OwnedFd,
+    /// The tree hangs below this process.
+    supervisor: u32,
+}
+
+/// A process that could not be identified.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentifyError {
+    /// It has gone meanwhile.
+    #[error("the process has gone")]
+    Gone,
+    /// It can't be held: too many descriptors are open.
+    #[error("no more processes can be held: {0}")]
+    Limit(rustix::io::Errno),
+}
+
+impl Processes {
+    /// Starts with no process.
+    ///
+    /// # Errors
+    /// That of `epoll_create1(2)`.
+    pub fn new() -> rustix::io::Result<Self> {
+        Ok(Self {
+            known: HashMap::new(),
+            threads: HashMap::new(),
+            ends: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            supervisor: std::process::id(),
+        })
+    }
+
+    /// Returns the descriptor that is readable when a process has ended.
+    #[must_use]
+    pub fn ends(&self) -> BorrowedFd<'_> {
+        self.ends.as_fd()
+    }
+
+    /// Returns the process that a thread belongs to; says whether it is new.
+    ///
+    /// # Errors
+    /// It has gone, or no more can be held.
+    pub fn identify(&mut self, tid: u32) -> Result<(u32, bool), IdentifyError> {
+        if let Some(known) = self.known.get(&tid) {
+            if is_there(&known.pidfd) {
+                return Ok((tid, false));
+            }
+            // Its end is still to be told under its own id; the new one is told from it by its descriptor.
+            return Err(IdentifyError::Gone);
+        }
+        if let Some(pid) = self.threads.get(&tid).copied() {
+            let there = rustix::fs::access(format!("/proc/{pid}/task/{tid}"), rustix::fs::Access::EXISTS);
+            if there.is_ok() && self.known.get(&pid).is_some_and(|known| is_there(&known.pidfd)) {
+                return Ok((pid, false));
+            }
+            self.threads.remove(&tid);
+        }
+        let raw = i32::try_from(tid).ok().and_then(Pid::from_raw).ok_or(IdentifyError::Gone)?;
+        match pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(pidfd) => {
+                self.add(tid, pidfd)?;
+                Ok((tid, true))
+            }
+            // No leader of a thread group.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => self.identify_thread(tid),
+            Err(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+                Err(IdentifyError::Limit(rustix::io::Errno::MFILE))
+            }
+            Err(_) => Err(IdentifyError::Gone),
+        }
+    }
+
+    fn identify_thread(&mut self, tid: u32) -> Result<(u32, bool), IdentifyError> {
+        let pid = status_number(tid, "Tgid:").filter(|pid| *pid != tid).ok_or(IdentifyError::Gone)?;
+        let (pid, new) = self.identify(pid)?;
+        self.threads.insert(tid, pid);
+        Ok((pid, new))
+    }
+
+    fn add(&mut self, pid: u32, pidfd: OwnedFd) -> Result<(), IdentifyError> {
+        let data = epoll::EventData::new_u64(u64::from(pid));
+        epoll::add(&self.ends, &pidfd, data, epoll::EventFlags::IN).map_err(IdentifyError::Limit)?;
+        let ppid = stat_number(pid, PPID).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        let known = Known {
+            pidfd: Arc::new(pidfd),
+            // An orphan is below us; who made it is not known any more.
+            ppid: if ppid == self.supervisor { 0 } else { ppid },
+            exe: Arc::new(exe(pid)),
+            exe_stale: false,
+            unreadable: false,
+            foreign: false,
+            exit_code: None,
+            folds: Folds::default(),
+        };
+        self.known.insert(pid, known);
+        Ok(())
+    }
+
+    /// Returns a process that lives.
+    pub fn get_mut(&mut self, pid: u32) -> Option<&mut Known> {
+        self.known.get_mut(&pid)
+    }
+
+    /// Describes a thread of a process for a record.
+    #[must_use]
+    pub fn describe(&self, pid: u32, tid: u32) -> Process {
+        match self.known.get(&pid) {
+            Some(known) => Process { exe: Arc::clone(&known.exe), pid, ppid: known.ppid, tid },
+            None => Process { exe: Arc::default(), pid, ppid: 0, tid },
+        }
+    }
+
+    /// Says whether a process has been seen and lives.
+    #[must_use]
+    pub fn contains(&self, pid: u32) -> bool {
+        self.known.contains_key(&pid)
+    }
+
+    /// Returns how many live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Says whether none lives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Returns the ids of those that have ended, without waiting.
+    pub fn ended(&mut self) -> Vec<u32> {
+        let mut events = Vec::with_capacity(64);
+        // A wait that fails finds nothing; the next one finds it.
+        let _ = epoll::wait(&self.ends, rustix::buffer::spare_capacity(&mut events), Some(&NOW));
+        events.iter().filter_map(|event: &epoll::Event| u32::try_from(event.data.u64()).ok()).collect()
+    }
+
+    /// Lets go of a process that has ended, and returns what was known of it.
+    pub fn remove(&mut self, pid: u32) -> Option<Known> {
+        let known = self.known.remove(&pid)?;
+        // Closing the last descriptor of a pidfd takes it out of the set, too; here it may be shared.
+        let _ = epoll::delete(&self.ends, &known.pidfd);
+        self.threads.retain(|_, of| *of != pid);
+        Some(known)
+    }
+
+    /// Forgets a thread that ends.
+    pub fn forget_thread(&mut self, tid: u32) {
+        self.threads.remove(&tid);
+    }
+
+    /// Says whether a thread belongs to a process, as far as is known.
+    #[must_use]
+    pub fn is_thread_of(&self, tid: u32, pid: u32) -> bool {
+        tid == pid || self.threads.get(&tid) == Some(&pid)
+    }
+
+    /// Returns the ids of all that are known.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u32> {
+        self.known.keys().copied().collect()
+    }
+}
+
+const NOW: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+
+impl Known {
+    /// Returns how it ended: as the kernel tells of one that is not yet reaped or of one that is, else as it
+    /// said itself.
+    #[must_use]
+    pub fn status(&self, pid: u32) -> Option<ExitStatus> {
+        let waits = || {
+            let status = stat_number(pid, EXIT_CODE).filter(|_| is_there(&self.pidfd))?;
+            i32::try_from(status).ok().map(Ended::from_wait_status)
+        };
+        let reaped = || aegis_sys::process::ended(self.pidfd.as_fd());
+        waits().or_else(reaped).map(status_of).or(self.exit_code.map(|code| ExitStatus::Code(code & 0xff)))
+    }
+}
+
+/// Says how a process ended, in the words of records.
+#[must_use]
+pub fn status_of(ended: Ended) -> ExitStatus {
+    match ended {
+        Ended::Code(code) => ExitStatus::Code(code),
+        Ended::Signal(signal) => ExitStatus::Signal(signal),
+    }
+}
+
+/// Reads what a process runs; empty where it can't be read.
+#[must_use]
+pub fn exe(pid: u32) -> Text {
+    rustix::fs::readlink(format!("/proc/{pid}/exe"), Vec::new())
+        .map(|path| Text::new(path.into_bytes()))
+        .unwrap_or_default()
+}
+
+/// The parent, among the fields of `/proc/PID/stat` (`proc_pid_stat(5)`, field 4).
+const PPID: usize = 4;
+
+/// Where the stack of the program starts (field 28): another for each exec.
+pub(crate) const START_STACK: usize = 28;
+
+/// How a process ended, as `wait(2)` has it (field 52); it is that of a process that has ended and waits for
+/// its parent.
+const EXIT_CODE: usize = 52;
+
+/// Reads a numeric field of `/proc/PID/stat`; the numbers are those of the manual, from 3 on.
+pub(crate) fn stat_number(pid: u32, field: usize) -> Option<u64> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets, which can hold anything.
+    let after = text.iter().rposition(|b| *b == b')')? + 2;
+    let word = text.get(after..)?.split(|b| *b == b' ').nth(field.checked_sub(3)?)?;
+    std::str::from_utf8(word).ok()?.trim_end().parse().ok()
+}
+
+/// Reads a number of `/proc/PID/status`.
+pub(crate) fn status_number(pid: u32, key: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Says whether a process is this one or below it.
+#[must_use]
+pub fn is_descendant(pid: u32, of: u32) -> bool {
+    let mut at = pid;
+    // A chain of parents has no loop, but it may change while it is walked.
+    for _ in 0..10_000 {
+        if at == of {
+            return true;
+        }
+        match stat_number(at, PPID).and_then(|n| u32::try_from(n).ok()) {
+            Some(parent) if parent > 0 => at = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests prepare files and processes the plain way")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_until_it_is_gone() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let mut processes = Processes::new().unwrap();
+        let (pid, new) = processes.identify(child.id()).unwrap();
+        assert!(new && pid == child.id());
+        assert!(!processes.identify(child.id()).unwrap().1);
+        assert!(is_descendant(pid, std::process::id()));
+        assert!(!is_descendant(1, std::process::id()));
+        child.kill().unwrap();
+        rustix::event::poll(
+            &mut [rustix::event::PollFd::new(&processes.ends(), rustix::event::PollFlags::IN)],
+            None,
+        )
+        .unwrap();
+        assert_eq!(processes.ended(), [pid]);
+        child.wait().unwrap();
+        assert!(matches!(processes.identify(pid), Err(IdentifyError::Gone)));
+        let known = processes.remove(pid).unwrap();
+        assert_eq!(known.status(pid), Some(ExitStatus::Signal(9)));
+        assert!(processes.is_empty());
+    }
+
+    #[test]
+    fn a_thread_belongs_to_its_process() {
+        let mut processes = Processes::new().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let tid = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+                assert_ne!(tid, std::process::id());
+                assert_eq!(processes.identify(tid).unwrap().0, std::process::id());
+                assert_eq!(processes.identify(tid).unwrap().0, std::process::id());
+            });
+        });
+    }
+}

@@ -1,0 +1,471 @@
+//! Naming the file that a call means: absolute, symbolic links resolved, as the caller sees the file system.
+//!
+//! Three ways, tried in this order. A path whose text holds no link and no `..` names itself: one `openat2`
+//! that refuses links proves it. Otherwise the kernel resolves it for us and the descriptor's name is read.
+//! Where that would go wrong (links of `/proc`, which mean us and not the caller; another root), the path is
+//! walked component by component as the caller would.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+/// The longest path, in bytes (`PATH_MAX`).
+pub const PATH_MAX: usize = 4096;
+
+/// As many links as the kernel follows in one path (`path_resolution(7)`).
+const LINKS_MAX: usize = 40;
+
+/// The caller, as far as paths depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id: directory and root belong to the thread.
+    pub tid: u32,
+    /// It may have another root directory or other mounts than we have.
+    pub other_view: bool,
+}
+
+/// What a relative path starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// The working directory.
+    Directory,
+    /// This descriptor of the caller's.
+    Descriptor(i32),
+}
+
+/// A file that was named.
+#[derive(Debug)]
+pub struct Named {
+    /// Its path.
+    pub path: Vec<u8>,
+    /// The file, where it is there.
+    pub file: Option<Found>,
+    /// The directory that holds the name and the name in it, where the call acts on the name.
+    pub place: Option<(OwnedFd, Vec<u8>)>,
+}
+
+/// A file that is there.
+#[derive(Debug)]
+pub struct Found {
+    /// An `O_PATH` descriptor of it; absent where only its directory was opened.
+    pub fd: Option<OwnedFd>,
+    /// What it is.
+    pub stat: Stat,
+}
+
+impl Found {
+    /// Returns its type.
+    #[must_use]
+    pub fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+}
+
+const O_PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+impl Caller {
+    fn proc_path(&self, rest: &str) -> String {
+        format!("/proc/{}/{rest}", self.tid)
+    }
+
+    fn base_path(&self, base: Base) -> String {
+        match base {
+            Base::Directory => self.proc_path("cwd"),
+            Base::Descriptor(fd) => self.proc_path(&format!("fd/{fd}")),
+        }
+    }
+
+    /// Names a descriptor of the caller's.
+    ///
+    /// # Errors
+    /// It is not open, or the caller can't be read.
+    pub fn descriptor(&self, fd: i32) -> Result<Named, Errno> {
+        let object = rustix::fs::open(self.base_path(Base::Descriptor(fd)), O_PATH, Mode::empty())?;
+        named(object)
+    }
+
+    /// Names the file that a path means; `follow` says whether a link at its end is followed.
+    ///
+    /// # Errors
+    /// It can't be resolved, for another reason than that it is not there.
+    pub fn object(&self, base: Base, path: &[u8], follow: bool) -> Result<Named, Errno> {
+        if !follow && !path.ends_with(b"/") {
+            return self.name(base, path);
+        }
+        if !self.other_view
+            && let Some(text) = self.plain_text(base, path)
+        {
+            match open_without_links(&text) {
+                Ok(fd) => {
+                    let stat = rustix::fs::fstat(&fd)?;
+                    return Ok(Named { path: text, file: Some(Found { fd: Some(fd), stat }), place: None });
+                }
+                // A link would have been met before: up to what is missing, the text is the path.
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(missing(text)),
+                Err(_) => {}
+            }
+            if let Some(found) = resolved_by_kernel(&text, self) {
+                return Ok(found);
+            }
+        }
+        self.walk(base, path, true)
+    }
+
+    /// Names what a path means where the call acts on the name: a link at its end stays a link.
+    ///
+    /// # Errors
+    /// As [`Caller::object`].
+    pub fn name(&self, base: Base, path: &[u8]) -> Result<Named, Errno> {
+        let trimmed = trim_slashes(path);
+        let (folder, last) = match trimmed.iter().rposition(|b| *b == b'/') {
+            Some(0) => (&b"/"[..], trimmed.get(1..).unwrap_or_default()),
+            Some(at) => (trimmed.get(..at).unwrap_or_default(), trimmed.get(at + 1..).unwrap_or_default()),
+            None => (&b"."[..], trimmed),
+        };
+        if matches!(last, b"" | b"." | b"..") {
+            return self.walk(base, path, false);
+        }
+        let parent = self.object(base, folder, true)?;
+        let full = join(&parent.path, last);
+        let Some(Found { fd: Some(directory), .. }) = parent.file else { return Ok(missing(full)) };
+        let file = match rustix::fs::statat(&directory, last, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Some(Found { fd: None, stat }),
+            Err(_) => None,
+        };
+        Ok(Named { path: full, file, place: Some((directory, last.to_vec())) })
+    }
+
+    /// Names what `openat2(2)` means with flags that confine or change how a path is resolved.
+    ///
+    /// # Errors
+    /// As [`Caller::object`].
+    pub fn object_within(
+        &self,
+        base: Base,
+        path: &[u8],
+        how: ResolveFlags,
+        follow: bool,
+    ) -> Result<Named, Errno> {
+        let directory = rustix::fs::open(self.base_path(base), O_PATH, Mode::empty())?;
+        let flags = if follow { O_PATH } else { O_PATH | OFlags::NOFOLLOW };
+        match rustix::fs::openat2(&directory, path, flags, Mode::empty(), how) {
+            Ok(fd) => named(fd),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                let folder = path_of(&directory)?;
+                let inside =
+                    path.iter().position(|b| *b != b'/').and_then(|at| path.get(at..)).unwrap_or_default();
+                let text = normalise(if folder == b"/" { Vec::new() } else { folder }, inside)
+                    .ok_or(Errno::NOENT)?;
+                let place = (!inside.contains(&b'/')).then(|| (directory, inside.to_vec()));
+                Ok(Named { path: text, file: None, place })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the path as absolute text, where it needs no more than that: no `..`, and a base that has a
+    /// name.
+    fn plain_text(&self, base: Base, path: &[u8]) -> Option<Vec<u8>> {
+        if path.starts_with(b"/") {
+            return normalise(Vec::new(), path);
+        }
+        let start = rustix::fs::readlink(self.base_path(base), Vec::new()).ok()?.into_bytes();
+        if !start.starts_with(b"/") || start.ends_with(b" (deleted)") {
+            return None;
+        }
+        normalise(if start == b"/" { Vec::new() } else { start }, path)
+    }
+
+    /// Walks a path as the caller would.
+    fn walk(&self, base: Base, path: &[u8], follow: bool) -> Result<Named, Errno> {
+        let root = rustix::fs::open(self.proc_path("root"), O_PATH, Mode::empty())?;
+        let mut at = if path.starts_with(b"/") {
+            root.try_clone().map_err(|_| Errno::MFILE)?
+        } else {
+            rustix::fs::open(self.base_path(base), O_PATH, Mode::empty())?
+        };
+        let must_be_directory = path.ends_with(b"/");
+        let mut rest: VecDeque<Vec<u8>> = components(path);
+        let mut links = 0;
+        while let Some(part) = rest.pop_front() {
+            if part == b".." {
+                if !same(&at, &root)? {
+                    at = rustix::fs::openat(&at, "..", O_PATH, Mode::empty())?;
+                }
+                continue;
+            }
+            let next =
+                match rustix::fs::openat(&at, part.as_slice(), O_PATH | OFlags::NOFOLLOW, Mode::empty()) {
+                    Ok(next) => next,
+                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(not_there(at, part, &rest)),
+                    Err(error) => return Err(error),
+                };
+            let stat = rustix::fs::fstat(&next)?;
+            let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+            let last = rest.is_empty() && !must_be_directory;
+            if !is_link || (last && !follow) {
+                at = next;
+                continue;
+            }
+            links += 1;
+            if links > LINKS_MAX {
+                return Err(Errno::LOOP);
+            }
+            match self.read_link(&at, &part)? {
+                Link::Text(text) => {
+                    if text.starts_with(b"/") {
+                        at = root.try_clone().map_err(|_| Errno::MFILE)?;
+                    }
+                    let mut parts = components(&text);
+                    parts.append(&mut rest);
+                    rest = parts;
+                }
+                Link::Object(object) => at = object,
+            }
+        }
+        named(at)
+    }
+
+    /// Reads a link as it is for the caller.
+    fn read_link(&self, directory: &OwnedFd, name: &[u8]) -> Result<Link, Errno> {
+        if !is_proc(directory)? {
+            return Ok(Link::Text(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes()));
+        }
+        // proc(5): `self` and `thread-self` are text, made for whoever asks; links inside a process' folder
+        // lead to the object itself whatever their text says.
+        let root_of_proc = rustix::fs::fstat(directory)?.st_ino == 1;
+        match name {
+            b"self" if root_of_proc => Ok(Link::Text(self.pid.to_string().into_bytes())),
+            b"thread-self" if root_of_proc => {
+                Ok(Link::Text(format!("{}/task/{}", self.pid, self.tid).into_bytes()))
+            }
+            _ if root_of_proc => {
+                Ok(Link::Text(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes()))
+            }
+            _ => Ok(Link::Object(rustix::fs::openat(directory, name, O_PATH, Mode::empty())?)),
+        }
+    }
+
+    /// Says whether the caller's root or mounts are not ours.
+    #[must_use]
+    pub fn has_other_view(pid: u32, tid: u32) -> bool {
+        let ours = |of: &str| -> Option<(Vec<u8>, (u64, u64))> {
+            let mounts = rustix::fs::readlink(format!("/proc/{of}/ns/mnt"), Vec::new()).ok()?.into_bytes();
+            let root = rustix::fs::stat(format!("/proc/{of}/root")).ok()?;
+            Some((mounts, (root.st_dev, root.st_ino)))
+        };
+        ours(&format!("{pid}/task/{tid}")) != ours("self")
+    }
+}
+
+enum Link {
+    Text(Vec<u8>),
+    Object(OwnedFd),
+}
+
+fn open_without_links(text: &[u8]) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat2(CWD, text, O_PATH, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+}
+
+/// Lets the kernel resolve the path, where it means the same for us as for the caller.
+fn resolved_by_kernel(text: &[u8], caller: &Caller) -> Option<Named> {
+    let fd = rustix::fs::openat2(CWD, text, O_PATH, Mode::empty(), ResolveFlags::NO_MAGICLINKS).ok()?;
+    let result = named(fd).ok()?;
+    // `/proc/self` is not a magic link: it led to our own folder.
+    let in_proc = result.path.starts_with(b"/proc/");
+    (!in_proc && !caller.other_view && result.path.starts_with(b"/")).then_some(result)
+}
+
+fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
+    path.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec).collect()
+}
+
+/// Appends a path's components to a start that has no slash at its end; `None` where it has a `..`.
+fn normalise(mut start: Vec<u8>, path: &[u8]) -> Option<Vec<u8>> {
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => return None,
+            _ => {
+                start.push(b'/');
+                start.extend_from_slice(part);
+            }
+        }
+    }
+    if start.is_empty() {
+        start.push(b'/');
+    }
+    Some(start)
+}
+
+fn trim_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |at| at + 1);
+    path.get(..end).unwrap_or_default()
+}
+
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = folder.to_vec();
+    if path != b"/" {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
+fn missing(path: Vec<u8>) -> Named {
+    Named { path, file: None, place: None }
+}
+
+/// Names what is not there: behind the last directory that is.
+fn not_there(at: OwnedFd, part: Vec<u8>, rest: &VecDeque<Vec<u8>>) -> Named {
+    let folder = path_of(&at).unwrap_or_default();
+    let mut path = join(&folder, &part);
+    for more in rest {
+        path = join(&path, more);
+    }
+    let place = rest.is_empty().then_some((at, part));
+    Named { path, file: None, place }
+}
+
+/// Returns the name that the kernel has for a descriptor of ours.
+fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    Ok(rustix::fs::readlink(link, Vec::new())?.into_bytes())
+}
+
+fn named(fd: OwnedFd) -> Result<Named, Errno> {
+    let path = path_of(&fd)?;
+    let stat = rustix::fs::fstat(&fd)?;
+    Ok(Named { path, file: Some(Found { fd: Some(fd), stat }), place: None })
+}
+
+fn same(a: &OwnedFd, b: &OwnedFd) -> Result<bool, Errno> {
+    let (a, b) = (rustix::fs::fstat(a)?, rustix::fs::fstat(b)?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+fn is_proc(fd: impl AsFd) -> Result<bool, Errno> {
+    // PROC_SUPER_MAGIC, statfs(2).
+    Ok(rustix::fs::fstatfs(fd)?.f_type == 0x9fa0)
+}
+
+/// Says whether a path is the folder or below it.
+#[must_use]
+pub fn is_below(path: &[u8], folder: &[u8]) -> bool {
+    match path.strip_prefix(folder) {
+        Some(rest) => rest.is_empty() || rest.starts_with(b"/") || folder.ends_with(b"/"),
+        None => false,
+    }
+}
+
+/// Returns the bytes of a path.
+#[must_use]
+pub fn bytes(path: &std::path::Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests prepare files and processes the plain way")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    fn me() -> Caller {
+        let pid = std::process::id();
+        Caller {
+            pid,
+            tid: rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(),
+            other_view: false,
+        }
+    }
+
+    fn object(path: &Path) -> String {
+        let by_text = me().object(Base::Directory, bytes(path), true).unwrap().path;
+        let walked = me().walk(Base::Directory, bytes(path), true).unwrap().path;
+        assert_eq!(by_text, walked, "the quick way and the long way differ on {}", path.display());
+        String::from_utf8(by_text).unwrap()
+    }
+
+    #[test]
+    fn every_spelling_gives_the_same_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::File::create(root.join("a/b/f")).unwrap();
+        symlink("a/b", root.join("short")).unwrap();
+        symlink(root.join("a/b/f"), root.join("to-f")).unwrap();
+        symlink("nowhere", root.join("dangling")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        let f = root.join("a/b/f");
+        let f = f.to_str().unwrap();
+        for spelling in ["a/b/f", "a//b/./f", "a/../a/b/f", "short/f", "short/../b/f", "to-f"] {
+            assert_eq!(object(&root.join(spelling)), f, "{spelling}");
+        }
+        for (spelling, path) in [("a/none", "a/none"), ("dangling", "nowhere"), ("short/x/y", "a/b/x/y")] {
+            let named = me().object(Base::Directory, bytes(&root.join(spelling)), true).unwrap();
+            assert!(named.file.is_none());
+            assert_eq!(named.path, bytes(&root.join(path)), "{spelling}");
+        }
+        assert_eq!(me().object(Base::Directory, bytes(&root.join("loop")), true).unwrap_err(), Errno::LOOP);
+        for spelling in ["to-f", "dangling", "loop", "a/../to-f/"] {
+            let named = me().name(Base::Directory, bytes(&root.join(spelling)));
+            let named = named.unwrap_or_else(|e| panic!("{spelling}: {e}"));
+            let wanted = if spelling.starts_with("a/..") { "to-f" } else { spelling };
+            assert_eq!(named.path, bytes(&root.join(wanted)));
+            assert!(named.file.is_some());
+        }
+    }
+
+    #[test]
+    fn links_of_proc_lead_to_the_caller() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("f");
+        let file = std::fs::File::create(&path).unwrap();
+        let fd = file.as_raw_fd();
+        for spelling in [
+            format!("/proc/self/fd/{fd}"),
+            format!("/proc/thread-self/fd/{fd}"),
+            format!("/dev/fd/{fd}"),
+            format!("/proc/self/root{}", path.display()),
+            format!("/proc/{}/task/{}/root{}", me().pid, me().tid, path.display()),
+        ] {
+            assert_eq!(object(Path::new(&spelling)), path.to_str().unwrap(), "{spelling}");
+        }
+        // A caller that is not us: the folder that is named is its own.
+        let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let other = Caller { pid: child.id(), tid: child.id(), other_view: false };
+        let named = other.object(Base::Directory, b"/proc/self/status", true).unwrap();
+        assert_eq!(named.path, format!("/proc/{}/status", child.id()).into_bytes());
+        let named = other.object(Base::Directory, b"/proc/thread-self", true).unwrap();
+        assert_eq!(named.path, format!("/proc/{0}/task/{0}", child.id()).into_bytes());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn below_means_whole_components() {
+        assert!(is_below(b"/a/b", b"/a"));
+        assert!(is_below(b"/a", b"/a"));
+        assert!(is_below(b"/a", b"/"));
+        assert!(!is_below(b"/ab", b"/a"));
+    }
+
+    mod any {
+        use super::*;
+        use proptest::prelude::*;
+
+        proptest! {
+            #[test]
+            fn path_is_resolved_without_panic(path in proptest::collection::vec(prop_oneof![Just(b'/'), Just(b'.'), any::<u8>().prop_filter("no zero", |b| *b != 0)], 0..64)) {
+                drop(me().object(Base::Directory, &path, true));
+                drop(me().name(Base::Descriptor(-1), &path));
+            }
+        }
+    }
+}

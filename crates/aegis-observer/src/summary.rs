@@ -1,0 +1,128 @@
+//! What a session did, in numbers and a few names; for the lines at its end.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use aegis_types::{Action, Outcome};
+
+/// How many names are kept of each sort.
+const NAMES_MAX: usize = 5;
+
+/// How many hosts are kept.
+const HOSTS_MAX: usize = 20;
+
+/// How many different names are told apart; beyond, the count says "more than".
+pub const DISTINCT_MAX: usize = 100_000;
+
+/// Names, the first few of them kept and the different ones counted.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// The first few.
+    pub first: Vec<Vec<u8>>,
+    seen: HashSet<u64>,
+}
+
+impl Names {
+    fn add(&mut self, name: &[u8]) {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        if self.seen.len() < DISTINCT_MAX && self.seen.insert(hasher.finish()) && self.first.len() < NAMES_MAX
+        {
+            self.first.push(name.to_vec());
+        }
+    }
+
+    /// Returns how many different ones there were, up to [`DISTINCT_MAX`].
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.seen.len()
+    }
+}
+
+/// Entries of one action, by what is known of their outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All.
+    pub entries: u64,
+    /// Those with evidence that they took effect.
+    pub done: u64,
+    /// Those whose target was not there.
+    pub missing: u64,
+    /// Reads that are in no entry of their own.
+    pub folded: u64,
+}
+
+/// What a session did.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// By action.
+    pub actions: BTreeMap<Action, Tally>,
+    /// Files written, for which there is evidence.
+    pub written: Names,
+    /// Files deleted, for which there is evidence.
+    pub deleted: Names,
+    /// Where connections went.
+    pub hosts: BTreeSet<String>,
+    /// There were more hosts than are kept.
+    pub more_hosts: bool,
+    /// How many processes were seen.
+    pub processes: u64,
+    /// Gaps in what was seen.
+    pub gaps: u64,
+}
+
+impl Summary {
+    /// Counts an entry as it is recorded.
+    pub fn entry(&mut self, action: Action, outcome: Outcome, folded: u64) {
+        let tally = self.actions.entry(action).or_default();
+        tally.entries += 1;
+        tally.folded += folded;
+        tally.missing += u64::from(outcome == Outcome::Missing);
+        tally.done += u64::from(outcome == Outcome::Ok);
+    }
+
+    /// Counts evidence for an entry that was counted before.
+    pub fn took_effect(&mut self, action: Action, name: &[u8]) {
+        self.actions.entry(action).or_default().done += 1;
+        match action {
+            Action::FileWrite => self.written.add(name),
+            Action::FileDelete => self.deleted.add(name),
+            _ => {}
+        }
+    }
+
+    /// Notes where a connection went.
+    pub fn host(&mut self, host: String) {
+        if self.hosts.len() < HOSTS_MAX {
+            self.hosts.insert(host);
+        } else if !self.hosts.contains(&host) {
+            self.more_hosts = true;
+        }
+    }
+
+    /// Returns the entries by action.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<Action, u64> {
+        self.actions.iter().map(|(action, tally)| (*action, tally.entries)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_counted_once() {
+        let mut summary = Summary::default();
+        for n in 0..10 {
+            summary.entry(Action::FileWrite, Outcome::Unknown, 0);
+            summary.took_effect(Action::FileWrite, format!("/f{}", n % 7).as_bytes());
+        }
+        assert_eq!(summary.written.count(), 7);
+        assert_eq!(summary.written.first.len(), NAMES_MAX);
+        assert_eq!(
+            summary.actions[&Action::FileWrite],
+            Tally { entries: 10, done: 10, missing: 0, folded: 0 }
+        );
+    }
+}

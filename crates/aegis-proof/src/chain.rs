@@ -1,0 +1,216 @@
+//! The chain: each record names the hash of the one before, and each producer counts.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::record::{Hash, Header, Producer, RecordError, is_gap, leaf, parse_header};
+
+/// What is wrong with a ledger, at its first bad entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The number of the entry where it shows.
+    pub seq: u64,
+    /// What it is.
+    pub kind: FaultKind,
+}
+
+/// The kinds of damage that the chain alone can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The bytes are no record.
+    NotARecord(String),
+    /// The hash of the entry before is another: that one was altered, or entries were exchanged.
+    Altered,
+    /// Entries are missing before this one: from this number on.
+    Removed(u64),
+    /// The record stands in another place than it says.
+    Reordered(u64),
+    /// A producer's events are missing: it counted to the first number, this one is the second.
+    Lost {
+        /// The producer, with its session.
+        producer: String,
+        /// The number that was due.
+        due: u64,
+        /// The number that came.
+        came: u64,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seq = self.seq;
+        match &self.kind {
+            FaultKind::NotARecord(why) => write!(f, "entry {seq} is no record: {why}"),
+            FaultKind::Altered => {
+                write!(
+                    f,
+                    "entry {seq} does not follow from entry {}: one of the two was altered",
+                    seq.saturating_sub(1)
+                )
+            }
+            FaultKind::Removed(first) if *first + 1 == seq => write!(f, "entry {first} was removed"),
+            FaultKind::Removed(first) => {
+                write!(f, "entries {first} to {} were removed", seq.saturating_sub(1))
+            }
+            FaultKind::Reordered(says) => write!(f, "entry {seq} says that it is entry {says}"),
+            FaultKind::Lost { producer, due, came } => {
+                write!(f, "entry {seq}: events {due} to {} of {producer} are missing", came.saturating_sub(1))
+            }
+        }
+    }
+}
+
+/// Checks records one after the other; memory grows with the number of producers only.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    next: u64,
+    prev: Hash,
+    counters: HashMap<(String, String), u64>,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { next: 1, prev: Hash::ZERO, counters: HashMap::new() }
+    }
+}
+
+impl Chain {
+    /// Takes the next record, which is stored under the number `seq`, and returns what it says of its place.
+    ///
+    /// # Errors
+    /// The first fault; the chain is then of no further use.
+    pub fn push(&mut self, seq: u64, record: &[u8]) -> Result<Header, Fault> {
+        let fault = |kind| Fault { seq, kind };
+        if seq > self.next {
+            return Err(fault(FaultKind::Removed(self.next)));
+        }
+        let header =
+            parse_header(record).map_err(|e: RecordError| fault(FaultKind::NotARecord(e.to_string())))?;
+        if header.seq != seq || seq != self.next {
+            return Err(fault(FaultKind::Reordered(header.seq)));
+        }
+        if header.prev != self.prev {
+            return Err(fault(FaultKind::Altered));
+        }
+        self.count(&header, record).map_err(fault)?;
+        self.next += 1;
+        self.prev = leaf(record);
+        Ok(header)
+    }
+
+    fn count(&mut self, header: &Header, record: &[u8]) -> Result<(), FaultKind> {
+        let Producer { id, lost, n } = &header.producer;
+        let key = (header.session.clone(), id.clone());
+        let counter = self.counters.entry(key).or_insert(0);
+        let due = *counter + 1;
+        let told = *lost > 0 && due.checked_add(*lost) == Some(*n) && is_gap(record);
+        if !(*lost == 0 && *n == due || told) {
+            let producer = format!("`{id}` of session {}", header.session);
+            return Err(FaultKind::Lost { producer, due, came: *n });
+        }
+        *counter = *n;
+        Ok(())
+    }
+
+    /// Returns the number of records taken and the hash of the last.
+    #[must_use]
+    pub fn head(&self) -> (u64, Hash) {
+        (self.next - 1, self.prev)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::seal;
+    use proptest::prelude::*;
+
+    fn ledger(len: u64) -> Vec<Vec<u8>> {
+        let mut prev = Hash::ZERO;
+        (1..=len)
+            .map(|seq| {
+                let header = Header {
+                    prev,
+                    producer: Producer {
+                        id: if seq % 3 == 0 { "b" } else { "a" }.into(),
+                        lost: 0,
+                        n: if seq % 3 == 0 { seq / 3 } else { seq - seq / 3 },
+                    },
+                    recovered: false,
+                    seq,
+                    session: "01890a5d-ac96-774b-bcce-b302099a8057".into(),
+                };
+                let sealed = seal(&header, format!("{{\"n\":{seq}}}").as_bytes()).unwrap();
+                prev = sealed.leaf;
+                sealed.bytes
+            })
+            .collect()
+    }
+
+    fn check<'a>(records: impl IntoIterator<Item = (u64, &'a Vec<u8>)>) -> Result<(u64, Hash), Fault> {
+        let mut chain = Chain::default();
+        for (seq, record) in records {
+            chain.push(seq, record)?;
+        }
+        Ok(chain.head())
+    }
+
+    #[test]
+    fn damage_is_told_apart() {
+        let good = ledger(9);
+        let numbered = |records: &[Vec<u8>]| -> Result<(u64, Hash), Fault> { check((1..).zip(records)) };
+        assert_eq!(numbered(&good).unwrap().0, 9);
+
+        let mut altered = good.clone();
+        altered[4] =
+            String::from_utf8(altered[4].clone()).unwrap().replace("\"n\":5}", "\"n\":6}").into_bytes();
+        assert_eq!(numbered(&altered), Err(Fault { seq: 6, kind: FaultKind::Altered }));
+
+        let gone = (1..).zip(&good).filter(|(seq, _)| *seq != 4 && *seq != 5);
+        assert_eq!(check(gone), Err(Fault { seq: 6, kind: FaultKind::Removed(4) }));
+
+        let mut swapped = good.clone();
+        swapped.swap(2, 3);
+        assert_eq!(numbered(&swapped), Err(Fault { seq: 3, kind: FaultKind::Reordered(4) }));
+
+        let mut torn = good.clone();
+        torn[8].pop();
+        assert!(matches!(numbered(&torn), Err(Fault { seq: 9, kind: FaultKind::NotARecord(_) })));
+    }
+
+    #[test]
+    fn a_jump_of_a_producer_is_found_in_an_otherwise_valid_chain() {
+        let mut chain = Chain::default();
+        let header = |seq, n, lost, prev| Header {
+            prev,
+            producer: Producer { id: "a".into(), lost, n },
+            recovered: false,
+            seq,
+            session: "01890a5d-ac96-774b-bcce-b302099a8057".into(),
+        };
+        let first = seal(&header(1, 1, 0, Hash::ZERO), b"{}").unwrap();
+        chain.push(1, &first.bytes).unwrap();
+        for lost in [0, 1] {
+            let second = seal(&header(2, 3, lost, first.leaf), br#"{"what":{"action":{}}}"#).unwrap();
+            assert!(matches!(chain.clone().push(2, &second.bytes).unwrap_err().kind, FaultKind::Lost { .. }));
+        }
+        let gap = seal(&header(2, 3, 1, first.leaf), br#"{"what":{"gap":{}}}"#).unwrap();
+        chain.clone().push(2, &gap.bytes).unwrap();
+        let second = seal(&header(2, 3, 0, first.leaf), b"{}").unwrap();
+        let fault = chain.push(2, &second.bytes).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "entry 2: events 2 to 2 of `a` of session 01890a5d-ac96-774b-bcce-b302099a8057 are missing"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn one_changed_bit_anywhere_but_at_the_end_is_found(at in 0usize..19, byte: usize, bit in 0u8..8) {
+            let mut records = ledger(20);
+            let index = byte % records[at].len();
+            records[at][index] ^= 1 << bit;
+            prop_assert!(check((1..).zip(&records)).is_err());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What a session is told before it starts.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use aegis_observer::Settings;
+use aegis_types::{SessionId, SessionStart};
+
+/// Everything that a session needs to know; all paths are absolute.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Its id.
+    pub id: SessionId,
+    /// What is recorded at its start.
+    pub start: SessionStart,
+    /// The ledger.
+    pub ledger: PathBuf,
+    /// The folder with the live sessions of the home.
+    pub run: PathBuf,
+    /// What the observer is told.
+    pub observer: Settings,
+    /// Files to execute, in this order, as `execvp(3)` does.
+    pub candidates: Vec<CString>,
+    /// The arguments, the program's name first.
+    pub argv: Vec<CString>,
+    /// The environment, as `NAME=value`.
+    pub environment: Vec<CString>,
+    /// The directory to start in, where it is not the current one.
+    pub directory: Option<CString>,
+}
+
+/// Why a session did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Aegis itself failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The program can't be executed.
+    #[error("{0}")]
+    NotExecutable(String),
+    /// The program was not found.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+impl SessionError {
+    /// Returns the exit code that `env(1)` and `timeout(1)` give for the like.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            SessionError::Failed(_) => 125,
+            SessionError::NotExecutable(_) => 126,
+            SessionError::NotFound(_) => 127,
+        }
+    }
+}

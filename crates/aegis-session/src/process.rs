@@ -1,0 +1,445 @@
+//! The session process: starts the agent, answers the kernel's questions, records.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aegis_ledger::recorder::Trouble;
+use aegis_ledger::recovery::LiveFolder;
+use aegis_ledger::{Ledger, Receipt, Recorder};
+use aegis_observer::{Observer, Sink, SinkError, Ticket};
+use aegis_sys::clock::{SystemClock, monotonic_us};
+use aegis_sys::launch::{self, Launcher, Step};
+use aegis_sys::process::{self, Change};
+use aegis_sys::seccomp::Listener;
+use aegis_sys::signals::{self, Mask, Signal, Signals};
+use aegis_types::{Clock as _, Event, ExitStatus, SessionEnd, Text, What};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
+
+use crate::plan::Plan;
+use crate::wire::{Report, ToFront, ToSession, Wire};
+use crate::workers::Workers;
+
+/// How long the session's start may take to be synced: the time another program may hold the ledger.
+const START_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long the end may take.
+const END_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long processes that the agent left behind are waited for before the front is let go.
+const STRAGGLERS: Duration = Duration::from_millis(50);
+
+/// How often is looked after threads that are stuck in a file system that the tree itself serves.
+const TICK: Duration = Duration::from_millis(250);
+
+/// The sink of a session: its recorder, and the front for notices.
+#[derive(Debug)]
+pub(crate) struct SessionSink {
+    recorder: Arc<Recorder>,
+    front: Arc<Wire>,
+}
+
+impl Sink for SessionSink {
+    fn record(&self, event: &Event, waiting: bool) -> Result<Ticket, SinkError> {
+        let receipt =
+            if waiting { self.recorder.observe_waiting(event) } else { self.recorder.observe(event) };
+        match receipt.map_err(|error| SinkError(error.to_string()))? {
+            Receipt::Spooled(n) | Receipt::Durable(n) => Ok(Ticket(n)),
+        }
+    }
+
+    fn took_effect(&self, ticket: Ticket) {
+        // Without it the outcome stays unknown, which is true as well.
+        drop(self.recorder.took_effect(Receipt::Spooled(ticket.0)));
+    }
+
+    fn notice(&self, text: &str) {
+        // The front may have gone.
+        drop(self.front.send(&ToFront::Notice(text.to_owned())));
+    }
+}
+
+pub(crate) type SessionObserver = Observer<SessionSink, SystemClock>;
+
+/// Runs in the session process and returns its exit code, which nobody looks at.
+pub(crate) fn run(plan: Plan, wire: Wire, mask: Mask, guard: OwnedFd) -> i32 {
+    let wire = Arc::new(wire);
+    let failed = match Session::start(plan, Arc::clone(&wire), mask, guard) {
+        Ok(mut session) => match session.attend() {
+            Ok(()) => return 0,
+            Err(error) => {
+                let why = format!("the session can't go on: {error}");
+                session.abandon(&why);
+                Failure { why, code: 125 }
+            }
+        },
+        Err(failure) => failure,
+    };
+    // The front may have gone.
+    drop(wire.send(&ToFront::Failed { why: failed.why, code: failed.code }));
+    1
+}
+
+/// Why the session did not start.
+struct Failure {
+    why: String,
+    code: u8,
+}
+
+impl Failure {
+    #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
+    fn new(why: impl ToString) -> Self {
+        Self { why: why.to_string(), code: 125 }
+    }
+}
+
+struct Session {
+    wire: Arc<Wire>,
+    guard: OwnedFd,
+    signals: Signals,
+    recorder: Arc<Recorder>,
+    observer: Arc<SessionObserver>,
+    workers: Workers,
+    folder: Option<LiveFolder>,
+    /// Readable when the ledger has failed.
+    failed: Arc<OwnedFd>,
+    /// The agent's first process.
+    agent: u32,
+    started_us: u64,
+    /// Signals that we got ourselves and that the front has not told of: they were sent to the group.
+    heard: Vec<Signal>,
+    exit: Option<ExitStatus>,
+    /// Until when stragglers are waited for, in microseconds.
+    release_at: Option<u64>,
+    /// The front has been let go.
+    released: bool,
+}
+
+impl Session {
+    fn start(plan: Plan, wire: Arc<Wire>, mask: Mask, guard: OwnedFd) -> Result<Self, Failure> {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::new)?;
+        let descriptors = process::raise_descriptor_limit().ok();
+        let ledger = Ledger::open(&plan.ledger).map_err(Failure::new)?;
+        let folder = LiveFolder::create(&plan.run, plan.id, &plan.ledger)
+            .map_err(|error| Failure::new(format!("{}: {error}", plan.run.display())))?;
+        let failed = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(Failure::new)?;
+        let failed = Arc::new(failed);
+        let trouble = tell_trouble(Arc::clone(&wire), Arc::clone(&failed));
+        let recorder =
+            Arc::new(Recorder::start(ledger, plan.id, folder.path(), trouble).map_err(Failure::new)?);
+        let sink = SessionSink { recorder: Arc::clone(&recorder), front: Arc::clone(&wire) };
+        let allow_io_uring = plan.observer.allow_io_uring;
+        let observer = Arc::new(Observer::new(plan.observer, sink, SystemClock).map_err(Failure::new)?);
+        let mut session = Self {
+            wire,
+            guard,
+            signals: Signals::new().map_err(Failure::new)?,
+            recorder,
+            workers: Workers::new(Arc::clone(&observer)),
+            observer,
+            folder: Some(folder),
+            failed,
+            agent: 0,
+            started_us: monotonic_us(),
+            heard: Vec::new(),
+            exit: None,
+            release_at: None,
+            released: false,
+        };
+        let (launcher, listener) = match listen(allow_io_uring) {
+            Ok(both) => both,
+            Err(failure) => {
+                session.clean_up();
+                return Err(failure);
+            }
+        };
+        let command = launch::Command {
+            candidates: plan.candidates,
+            argv: plan.argv,
+            environment: plan.environment,
+            directory: plan.directory,
+            mask,
+            descriptors,
+        };
+        session.launch(&launcher, listener, command, plan.start)?;
+        Ok(session)
+    }
+
+    /// Records the start, durably, then starts the agent.
+    fn launch(
+        &mut self,
+        launcher: &Launcher,
+        listener: Listener,
+        command: launch::Command,
+        start: aegis_types::SessionStart,
+    ) -> Result<(), Failure> {
+        let name = command.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let event = event(What::SessionStart(Box::new(start)));
+        if let Err(error) = self.recorder.append_durable(&event, START_PATIENCE) {
+            self.clean_up();
+            return Err(Failure::new(error));
+        }
+        self.workers.start(listener).map_err(Failure::new)?;
+        match launcher.launch(command) {
+            Ok(pid) => self.agent = pid,
+            Err(error) => {
+                let why = format!("`{name}` can't be started: {}", error.error);
+                let code = match (error.step, error.error.kind()) {
+                    (Step::Exec, io::ErrorKind::NotFound) => 127,
+                    (Step::Exec, _) => 126,
+                    _ => 125,
+                };
+                self.abandon(&why);
+                return Err(Failure { why, code });
+            }
+        }
+        self.let_go_of_descriptors().map_err(Failure::new)
+    }
+
+    /// What was handed down belongs to the agent alone from now on.
+    fn let_go_of_descriptors(&self) -> io::Result<()> {
+        for fd in 0..3 {
+            aegis_sys::files::drop_standard(fd)?;
+        }
+        aegis_sys::files::close_inherited()
+    }
+
+    /// Attends to the agent until nothing is left of its tree.
+    fn attend(&mut self) -> io::Result<()> {
+        let ends = self.observer.ends()?;
+        loop {
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(ends.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.failed.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.guard.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.wire.as_fd(), PollFlags::IN),
+            ];
+            let watched = if self.released { 4 } else { 5 };
+            let watched = fds.get_mut(..watched).unwrap_or_default();
+            rustix::io::retry_on_intr(|| poll(watched, Some(&self.patience())))?;
+            let [signal, ended, failed, guard, front] = fds.map(|fd| !fd.revents().is_empty());
+            if ended {
+                self.observer.collect_ends();
+            }
+            if failed {
+                self.end_agent("the ledger can't be written")?;
+            }
+            if guard {
+                self.end_agent("the guard died")?;
+            }
+            if front && !self.released {
+                self.hear_front()?;
+            }
+            if (signal || failed || guard) && self.reap()? {
+                return self.finish();
+            }
+            self.workers.relieve()?;
+            self.release();
+        }
+    }
+
+    fn patience(&self) -> Timespec {
+        let wait = match self.release_at {
+            Some(at) if !self.released => Duration::from_micros(at.saturating_sub(monotonic_us())).min(TICK),
+            _ => TICK,
+        };
+        Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: i64::from(wait.subsec_nanos()) }
+    }
+
+    /// Hears what the front has to say: signals, or that it died.
+    fn hear_front(&mut self) -> io::Result<()> {
+        let Some(ToSession::Signal { number, sender }) = self.wire.receive()? else {
+            return self.end_agent("the `aegis` that was started died");
+        };
+        self.hear_signals()?;
+        let same = |heard: &Signal| heard.number == number && heard.sender == sender;
+        if let Some(at) = self.heard.iter().position(same) {
+            // Sent to the whole group: the agent has it as well, unless it has a group of its own.
+            self.heard.remove(at);
+            if number != libc::SIGCONT {
+                return Ok(());
+            }
+        }
+        // It may have ended meanwhile.
+        drop(signals::send(self.agent.cast_signed(), number));
+        Ok(())
+    }
+
+    fn hear_signals(&mut self) -> io::Result<bool> {
+        let mut child = false;
+        while let Some(signal) = self.signals.next()? {
+            match signal.number {
+                libc::SIGCHLD => child = true,
+                _ if signal.sender != 0 && self.heard.len() < HEARD_MAX => self.heard.push(signal),
+                _ => {}
+            }
+        }
+        Ok(child)
+    }
+
+    /// Takes note of children that changed; says whether none is left.
+    fn reap(&mut self) -> io::Result<bool> {
+        self.hear_signals()?;
+        loop {
+            match process::wait_any(false) {
+                Ok(None) => return Ok(false),
+                Ok(Some((pid, change))) if pid == self.agent => self.agent_changed(change),
+                Ok(Some(_)) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn agent_changed(&mut self, change: Change) {
+        // The front may have gone.
+        match change {
+            Change::Stopped(number) => drop(self.wire.send(&ToFront::Stopped(number))),
+            Change::Continued => drop(self.wire.send(&ToFront::Continued)),
+            Change::Ended(ended) => {
+                self.exit = Some(aegis_observer::processes::status_of(ended));
+                self.release_at = Some(monotonic_us() + u64::try_from(STRAGGLERS.as_micros()).unwrap_or(0));
+            }
+        }
+    }
+
+    /// Lets the front go, where the agent has ended and others of its processes have not.
+    fn release(&mut self) {
+        if !self.released && self.release_at.is_some_and(|at| monotonic_us() >= at) {
+            self.released = true;
+            self.observer.collect_ends();
+            let report = self.report(None);
+            drop(self.wire.send(&ToFront::Released(Box::new(report))));
+        }
+    }
+
+    fn report(&self, last_seq: Option<u64>) -> Report {
+        let summary = self.observer.summary();
+        let names = |names: &aegis_observer::summary::Names| {
+            (names.first.iter().map(|name| Text::new(name.clone())).collect(), names.count())
+        };
+        Report {
+            exit: self.exit,
+            duration_us: monotonic_us().saturating_sub(self.started_us),
+            actions: summary
+                .actions
+                .iter()
+                .map(|(action, tally)| (*action, [tally.entries, tally.done, tally.missing, tally.folded]))
+                .collect(),
+            written: names(&summary.written),
+            deleted: names(&summary.deleted),
+            hosts: summary.hosts.iter().cloned().collect(),
+            more_hosts: summary.more_hosts,
+            processes: summary.processes,
+            remaining: if last_seq.is_some() { 0 } else { self.observer.living() },
+            gaps: summary.gaps,
+            last_seq,
+        }
+    }
+
+    /// Nothing is left of the tree: the end is recorded, durably, and told.
+    fn finish(&mut self) -> io::Result<()> {
+        self.observer.finish();
+        let last = match self.record_end(None) {
+            Ok(last) => last,
+            Err(error) => {
+                self.recorder.stop();
+                let why = format!(
+                    "{error}; what is not in the ledger yet waits in {} and is taken in by the next `aegis` command",
+                    self.folder.as_ref().map(|f| f.path().display().to_string()).unwrap_or_default()
+                );
+                drop(self.wire.send(&ToFront::Failed { why, code: 125 }));
+                return Ok(());
+            }
+        };
+        self.clean_up();
+        drop(self.wire.send(&ToFront::Finished(Box::new(self.report(Some(last))))));
+        Ok(())
+    }
+
+    fn record_end(&self, failure: Option<String>) -> Result<u64, aegis_ledger::LedgerError> {
+        let summary = self.observer.summary();
+        let end = SessionEnd {
+            counts: summary.counts(),
+            duration_us: monotonic_us().saturating_sub(self.started_us),
+            exit: self.exit,
+            failure,
+            gaps: summary.gaps,
+        };
+        match self.recorder.append_durable(&event(What::SessionEnd(Box::new(end))), END_PATIENCE)? {
+            Receipt::Durable(seq) | Receipt::Spooled(seq) => Ok(seq),
+        }
+    }
+
+    /// The spool is empty and the session over: its folder goes.
+    fn clean_up(&mut self) {
+        self.recorder.stop();
+        if let Some(folder) = self.folder.take() {
+            // A folder that stays is taken for a session that died, and taken in: nothing is lost by it.
+            drop(folder.remove());
+        }
+    }
+
+    /// Kills the whole tree and ends the session; does not return.
+    fn end_agent(&mut self, why: &str) -> io::Result<()> {
+        process::kill_descendants()?;
+        let why = format!("{why}: the agent was ended");
+        self.abandon(&why);
+        drop(self.wire.send(&ToFront::Failed { why, code: 125 }));
+        process::exit_now(1);
+    }
+
+    /// Ends a session that can't go on.
+    fn abandon(&mut self, why: &str) {
+        drop(process::kill_descendants());
+        self.observer.finish();
+        if self.record_end(Some(why.to_owned())).is_ok() {
+            self.clean_up();
+        }
+    }
+}
+
+/// How many signals are remembered that the front has not told of.
+const HEARD_MAX: usize = 64;
+
+fn listen(allow_io_uring: bool) -> Result<(Launcher, Listener), Failure> {
+    match Launcher::new(aegis_observer::filter(allow_io_uring)) {
+        Ok((launcher, listener, _)) => Ok((launcher, listener)),
+        Err(error) => {
+            let why = match error.raw_os_error() {
+                Some(libc::EBUSY) => "another supervisor already listens to this process' system calls (a session of \
+                                      another Aegis home, or a container tool): one can't run inside the other"
+                    .to_owned(),
+                Some(libc::ENOSYS | libc::EINVAL) => {
+                    format!("this kernel has no seccomp user notification ({error}); `aegis setup` says what is missing")
+                }
+                _ => format!("the seccomp filter can't be installed: {error}"),
+            };
+            Err(Failure::new(why))
+        }
+    }
+}
+
+fn event(what: What) -> Event {
+    let now = SystemClock.now();
+    Event { at: now.wall, mono_us: now.mono_us, what }
+}
+
+fn tell_trouble(wire: Arc<Wire>, failed: Arc<OwnedFd>) -> impl Fn(Trouble) + Send + 'static {
+    move |trouble| {
+        let text = match trouble {
+            Trouble::Waiting(why) => {
+                format!("{why}; the agent goes on until the spool is full, then it waits")
+            }
+            Trouble::Over => "the ledger can be written again".to_owned(),
+            Trouble::Failed(why) => {
+                // Eight bytes always fit a new eventfd.
+                let _ = rustix::io::write(&*failed, &1u64.to_ne_bytes());
+                why
+            }
+        };
+        drop(wire.send(&ToFront::Notice(text)));
+    }
+}

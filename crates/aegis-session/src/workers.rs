@@ -1,0 +1,79 @@
+//! The threads that answer notifications.
+//!
+//! One is enough, and fastest: it takes turns with the caller on one CPU. But looking at a path can block:
+//! the file system may be one that the agent's own tree serves, and then the server's calls wait behind the
+//! look. So a thread that is stuck gets another beside it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use aegis_sys::clock::monotonic_us;
+use aegis_sys::seccomp::Listener;
+
+use crate::process::SessionObserver;
+
+/// The most threads.
+const WORKERS_MAX: usize = 32;
+
+/// A thread that is busy with one call for so long is stuck, in microseconds.
+const STUCK_US: u64 = 200_000;
+
+/// The threads that answer notifications.
+pub(crate) struct Workers {
+    observer: Arc<SessionObserver>,
+    listener: Option<Arc<Listener>>,
+    /// For each thread, since when it is busy; 0 while it waits.
+    busy: Vec<Arc<AtomicU64>>,
+    broken: Arc<AtomicBool>,
+}
+
+impl Workers {
+    pub(crate) fn new(observer: Arc<SessionObserver>) -> Self {
+        Self { observer, listener: None, busy: Vec::new(), broken: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// Starts the first thread.
+    pub(crate) fn start(&mut self, listener: Listener) -> io::Result<()> {
+        self.listener = Some(Arc::new(listener));
+        self.add()
+    }
+
+    fn add(&mut self) -> io::Result<()> {
+        let Some(listener) = self.listener.clone() else { return Ok(()) };
+        let busy = Arc::new(AtomicU64::new(0));
+        self.busy.push(Arc::clone(&busy));
+        let observer = Arc::clone(&self.observer);
+        let broken = Arc::clone(&self.broken);
+        std::thread::Builder::new().name("observer".into()).stack_size(512 << 10).spawn(move || {
+            while let Ok(notification) = listener.receive() {
+                busy.store(monotonic_us(), Ordering::Relaxed);
+                if observer.handle(notification).is_err() {
+                    break;
+                }
+                busy.store(0, Ordering::Relaxed);
+            }
+            broken.store(true, Ordering::Release);
+        })?;
+        Ok(())
+    }
+
+    /// Adds a thread where all are stuck.
+    ///
+    /// # Errors
+    /// The listener does not work any more: nothing would be answered.
+    pub(crate) fn relieve(&mut self) -> io::Result<()> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(io::Error::other("the listener does not work any more"));
+        }
+        let now = monotonic_us();
+        let stuck = |busy: &Arc<AtomicU64>| {
+            let since = busy.load(Ordering::Relaxed);
+            since != 0 && now.saturating_sub(since) > STUCK_US
+        };
+        if self.listener.is_some() && self.busy.len() < WORKERS_MAX && self.busy.iter().all(stuck) {
+            self.add()?;
+        }
+        Ok(())
+    }
+}

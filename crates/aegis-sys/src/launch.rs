@@ -1,0 +1,235 @@
+//! Starting the agent: a thread puts the filter on itself, then forks.
+//!
+//! The filter is on the launcher thread and what it starts, never on the rest of the process: the listener is
+//! at once in this process' table and nothing has to be handed over. The launcher lives as long as the
+//! process, since the parent-death signal of the agent is bound to it.
+
+use std::ffi::CString;
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use rustix::process::{Pid, Signal};
+
+use crate::bpf::Program;
+use crate::process::DescriptorLimit;
+use crate::seccomp::{self, Features, Listener};
+use crate::{inherited, signals};
+
+/// What to start, with everything prepared: nothing is allocated between fork and exec.
+#[derive(Debug)]
+pub struct Command {
+    /// Files to try, in this order, as `execvp(3)` does.
+    pub candidates: Vec<CString>,
+    /// Arguments, the program's name first.
+    pub argv: Vec<CString>,
+    /// The environment, as `NAME=value`.
+    pub environment: Vec<CString>,
+    /// The directory to start in; the current one where there is none.
+    pub directory: Option<CString>,
+    /// The signal mask to give it.
+    pub mask: signals::Mask,
+    /// The limit on descriptors to give it.
+    pub descriptors: Option<DescriptorLimit>,
+}
+
+/// A step of starting that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The fork.
+    Fork,
+    /// Going to the directory.
+    Directory,
+    /// The exec.
+    Exec,
+}
+
+/// Why the agent did not start.
+#[derive(Debug)]
+pub struct LaunchError {
+    /// Where.
+    pub step: Step,
+    /// The error.
+    pub error: io::Error,
+}
+
+type Answer = Result<u32, LaunchError>;
+
+/// The thread that starts the agent.
+#[derive(Debug)]
+pub struct Launcher {
+    orders: SyncSender<Prepared>,
+    answers: Receiver<Answer>,
+}
+
+impl Launcher {
+    /// Starts the thread, with the filter on it.
+    ///
+    /// # Errors
+    /// As [`seccomp::listen`].
+    pub fn new(program: Program) -> io::Result<(Self, Listener, Features)> {
+        let (ready, is_ready) = sync_channel(1);
+        let (orders, take_order) = sync_channel::<Prepared>(1);
+        let (answer, answers) = sync_channel(1);
+        std::thread::Builder::new().name("launcher".into()).stack_size(256 << 10).spawn(move || {
+            let listening = seccomp::no_new_privileges().and_then(|()| seccomp::listen(&program));
+            let failed = listening.is_err();
+            if ready.send(listening).is_err() || failed {
+                return;
+            }
+            if let Ok(order) = take_order.recv() {
+                // The receiver may be gone; then the whole process is about to be.
+                drop(answer.send(order.start()));
+            }
+            loop {
+                std::thread::park();
+            }
+        })?;
+        let gone = |_| io::Error::other("the launcher thread ended");
+        let (listener, features) = is_ready.recv().map_err(gone)??;
+        Ok((Self { orders, answers }, listener, features))
+    }
+
+    /// Starts the agent and returns its process id once the exec has succeeded.
+    ///
+    /// # Errors
+    /// The step that failed; no process is left.
+    pub fn launch(&self, command: Command) -> Answer {
+        let gone = || LaunchError { step: Step::Fork, error: io::Error::other("the launcher thread ended") };
+        let prepared = Prepared::new(command).map_err(|error| LaunchError { step: Step::Fork, error })?;
+        self.orders.send(prepared).map_err(|_| gone())?;
+        self.answers.recv().map_err(|_| gone())?
+    }
+}
+
+/// Pointers to a list of strings, ended by null.
+struct Vector {
+    /// Owns what `pointers` points to; never changed after.
+    _strings: Vec<CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl Vector {
+    fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { _strings: strings, pointers }
+    }
+}
+
+struct Prepared {
+    candidates: Vec<CString>,
+    argv: Vector,
+    /// For each candidate, how a shell runs it where it is a script without `#!`.
+    shell: Vec<Vector>,
+    environment: Vector,
+    directory: Option<CString>,
+    mask: signals::Mask,
+    descriptors: Option<DescriptorLimit>,
+    report: (std::os::fd::OwnedFd, std::os::fd::OwnedFd),
+}
+
+// SAFETY: the pointers point into strings that the same value owns, on the heap; moving it to another thread
+// moves neither.
+unsafe impl Send for Prepared {}
+
+impl Prepared {
+    fn new(command: Command) -> io::Result<Self> {
+        let shell = command
+            .candidates
+            .iter()
+            .map(|file| {
+                let rest = command.argv.iter().skip(1).cloned();
+                Vector::new([c"/bin/sh".to_owned(), file.clone()].into_iter().chain(rest).collect())
+            })
+            .collect();
+        Ok(Self {
+            shell,
+            candidates: command.candidates,
+            argv: Vector::new(command.argv),
+            environment: Vector::new(command.environment),
+            directory: command.directory,
+            mask: command.mask,
+            descriptors: command.descriptors,
+            report: rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?,
+        })
+    }
+
+    fn start(self) -> Answer {
+        let parent = rustix::process::getpid();
+        // SAFETY: until its exec the child calls only async-signal-safe functions and allocates nothing, as a
+        // child of a process with threads must (fork(2)).
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let (step, errno) = self.become_agent(parent);
+            let message = [step as u8, u8::try_from(errno).unwrap_or(0)];
+            let _ = rustix::io::write(&self.report.1, &message);
+            crate::process::exit_now(127);
+        }
+        let failed = |step, error| LaunchError { step, error };
+        let Ok(child) = u32::try_from(pid) else {
+            return Err(failed(Step::Fork, io::Error::last_os_error()));
+        };
+        let (read, write) = self.report;
+        drop(write);
+        let mut message = [0; 2];
+        match rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut message)) {
+            // Closed by a successful exec, or by the child's death, which shows as its exit.
+            Ok(0) => Ok(child),
+            Ok(_) => {
+                // It ends at once; what it says was said.
+                drop(crate::process::wait_for(child, true));
+                let step = if message[0] == Step::Directory as u8 { Step::Directory } else { Step::Exec };
+                Err(failed(step, io::Error::from_raw_os_error(i32::from(message[1]))))
+            }
+            Err(error) => Err(failed(Step::Exec, error.into())),
+        }
+    }
+
+    /// Runs in the child; returns only where something failed.
+    fn become_agent(&self, parent: Pid) -> (Step, i32) {
+        let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        let died = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        if died.is_err() || rustix::process::getppid() != Some(parent) {
+            return (Step::Fork, libc::ESRCH);
+        }
+        // A process that is not dumpable can't be read: what it executes could not be named.
+        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);
+        if let Some(limit) = &self.descriptors {
+            let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit.0);
+        }
+        if let Some(directory) = &self.directory {
+            // SAFETY: the string ends with a zero byte and lives in `self`.
+            if unsafe { libc::chdir(directory.as_ptr()) } != 0 {
+                return (Step::Directory, errno());
+            }
+        }
+        for fd in 0..3u8 {
+            if inherited::was_closed(fd) {
+                // SAFETY: the descriptor was opened by the runtime in place of a closed one; this process is
+                // about to be another program.
+                unsafe { libc::close(i32::from(fd)) };
+            }
+        }
+        let disposition = if inherited::sigpipe_ignored() { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: sets no handler, only one of the two constants.
+        unsafe { libc::signal(libc::SIGPIPE, disposition) };
+        drop(signals::restore(&self.mask));
+        let mut result = libc::ENOENT;
+        for (file, shell) in self.candidates.iter().zip(&self.shell) {
+            // SAFETY: all vectors end with null and own their strings.
+            unsafe {
+                let environment = self.environment.pointers.as_ptr();
+                libc::execve(file.as_ptr(), self.argv.pointers.as_ptr(), environment);
+                if errno() == libc::ENOEXEC {
+                    libc::execve(c"/bin/sh".as_ptr(), shell.pointers.as_ptr(), environment);
+                }
+            }
+            match errno() {
+                libc::ENOENT | libc::ENOTDIR => {}
+                // As execvp(3): a file that may not be executed does not end the search, but is remembered.
+                libc::EACCES => result = libc::EACCES,
+                other => return (Step::Exec, other),
+            }
+        }
+        (Step::Exec, result)
+    }
+}

@@ -1,0 +1,238 @@
+//! Processes: making them, waiting for them, ending them.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Ended {
+    /// Reads a status as `wait(2)` lays it out.
+    #[must_use]
+    pub fn from_wait_status(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) {
+            Self::Signal(libc::WTERMSIG(status))
+        } else {
+            Self::Code(libc::WEXITSTATUS(status))
+        }
+    }
+}
+
+/// What `wait` says of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It ended and is gone.
+    Ended(Ended),
+    /// It was stopped by this signal.
+    Stopped(i32),
+    /// It goes on after a stop.
+    Continued,
+}
+
+/// Splits this process in two; the child runs the closure and ends with the code that it returns.
+///
+/// # Errors
+/// That of `fork(2)`; `Unsupported` where this process has other threads, for the child could then find
+/// locks held for ever.
+pub fn fork(child: impl FnOnce() -> i32) -> io::Result<u32> {
+    let tasks = rustix::fs::stat("/proc/self/task")?;
+    // A directory's link count is two and one for each folder in it.
+    if tasks.st_nlink != 3 {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "fork of a process with threads"));
+    }
+    // SAFETY: this is the only thread, so the child finds every lock free and every invariant whole.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = child();
+            // SAFETY: ends the process at once; no destructor of the parent's values may run twice.
+            unsafe { libc::_exit(code) }
+        }
+        pid => u32::try_from(pid).map_err(|_| io::Error::last_os_error()),
+    }
+}
+
+/// Ends this process at once: no destructors, no flushing. For processes made by [`fork`].
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process; nothing runs after it.
+    unsafe { libc::_exit(code) }
+}
+
+/// Waits for a change of any child, threads' children included; `None` where there is none yet.
+///
+/// # Errors
+/// ECHILD where there is no child at all.
+pub fn wait_any(block: bool) -> io::Result<Option<(u32, Change)>> {
+    wait(-1, block)
+}
+
+/// Waits for a change of this child.
+///
+/// # Errors
+/// ECHILD where it is no child.
+pub fn wait_for(pid: u32, block: bool) -> io::Result<Option<Change>> {
+    let pid = i32::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok(wait(pid, block)?.map(|(_, change)| change))
+}
+
+fn wait(pid: i32, block: bool) -> io::Result<Option<(u32, Change)>> {
+    let mut status = 0;
+    let flags = libc::WUNTRACED | libc::WCONTINUED | if block { 0 } else { libc::WNOHANG };
+    #[cfg(target_os = "linux")]
+    let flags = flags | libc::__WALL;
+    loop {
+        // SAFETY: the kernel writes one integer.
+        let got = unsafe { libc::waitpid(pid, &raw mut status, flags) };
+        let change = || {
+            if libc::WIFSTOPPED(status) {
+                Change::Stopped(libc::WSTOPSIG(status))
+            } else if libc::WIFCONTINUED(status) {
+                Change::Continued
+            } else {
+                Change::Ended(Ended::from_wait_status(status))
+            }
+        };
+        match u32::try_from(got) {
+            Ok(0) => return Ok(None),
+            Ok(pid) => return Ok(Some((pid, change()))),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// What the kernel says of a process by its descriptor (`PIDFD_GET_INFO`, Linux 6.13).
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    pid: u32,
+    tgid: u32,
+    ppid: u32,
+    ids: [u32; 8],
+    exit_code: i32,
+}
+
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+/// Returns how a process ended, by its descriptor, where the kernel keeps that (6.15) and it has ended.
+#[must_use]
+pub fn ended(pidfd: BorrowedFd<'_>) -> Option<Ended> {
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the request number carries the structure's size, which the kernel fills at most.
+    let got = unsafe { libc::ioctl(pidfd.as_raw_fd(), pidfd_get_info(), &raw mut info) };
+    (got == 0 && info.mask & PIDFD_INFO_EXIT != 0).then(|| Ended::from_wait_status(info.exit_code))
+}
+
+/// `_IOWR(0xFF, 11, struct pidfd_info)`.
+fn pidfd_get_info() -> libc::Ioctl {
+    libc::_IOWR::<PidfdInfo>(0xff, 11)
+}
+
+/// Says whether the process of this descriptor is not yet reaped: its id then belongs to it.
+#[must_use]
+pub fn is_there(pidfd: impl AsFd) -> bool {
+    // SAFETY: signal 0 only checks.
+    unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), 0, std::ptr::null::<u8>(), 0)
+            == 0
+    }
+}
+
+/// Kills every process below this one, until none is left. This process must be a subreaper, so that what
+/// loses its parent becomes its child.
+///
+/// # Errors
+/// `/proc` can't be read.
+pub fn kill_descendants() -> io::Result<()> {
+    loop {
+        for pid in descendants(std::process::id())? {
+            // It may have ended meanwhile.
+            drop(crate::signals::send(pid.cast_signed(), libc::SIGKILL));
+        }
+        match wait_any(true) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Lists the processes below one, by a walk of `/proc`.
+fn descendants(root: u32) -> io::Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        parents.extend(parent(pid).map(|parent| (pid, parent)));
+    }
+    let mut found = vec![root];
+    let mut at = 0;
+    while let Some(next) = found.get(at).copied() {
+        found.extend(parents.iter().filter(|(_, parent)| *parent == next).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.remove(0);
+    Ok(found)
+}
+
+/// Returns a process' parent, as `/proc/PID/stat` has it; nothing where it has gone.
+fn parent(pid: u32) -> Option<u32> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it is in brackets and can hold anything.
+    let after = text.iter().rposition(|b| *b == b')')?;
+    let rest = std::str::from_utf8(text.get(after..)?).ok()?;
+    rest.split_ascii_whitespace().nth(2)?.parse().ok()
+}
+
+/// Lets the number of open descriptors go up to what the system permits, and returns the limit before.
+///
+/// # Errors
+/// That of `prlimit(2)`.
+pub fn raise_descriptor_limit() -> io::Result<DescriptorLimit> {
+    let old = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let new = rustix::process::Rlimit { current: old.maximum, maximum: old.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, new)?;
+    Ok(DescriptorLimit(old))
+}
+
+/// A limit on open descriptors, to be put back.
+#[derive(Debug, Clone)]
+pub struct DescriptorLimit(pub(crate) rustix::process::Rlimit);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_structure_has_the_size_of_its_first_version() {
+        assert_eq!(size_of::<PidfdInfo>(), 64);
+    }
+
+    #[test]
+    fn descendants_are_those_below() {
+        let all = descendants(parent(std::process::id()).unwrap()).unwrap();
+        assert!(all.contains(&std::process::id()));
+        assert!(!descendants(std::process::id()).unwrap().contains(&1));
+    }
+
+    #[test]
+    fn a_process_with_threads_does_not_fork() {
+        std::thread::scope(|scope| {
+            let (send, receive) = std::sync::mpsc::sync_channel::<()>(0);
+            scope.spawn(move || receive.recv().ok());
+            assert_eq!(fork(|| 0).unwrap_err().kind(), io::ErrorKind::Unsupported);
+            drop(send);
+        });
+    }
+}

@@ -1,0 +1,192 @@
+//! Seccomp user notification: a filter on one thread and what it starts, and the questions it asks.
+//!
+//! `seccomp(2)`, `seccomp_unotify(2)`. A [`Notification`] must be answered; one that is dropped is refused.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use crate::bpf::Program;
+
+/// Runs the supervisor on the CPU of the caller, as a function call does (Linux 6.6).
+const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: u64 = 1;
+
+/// What the kernel has beyond the basics of user notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// A caller that waits for its answer is interrupted by fatal signals only (5.19): no call is asked twice.
+    pub wait_killable: bool,
+    /// Caller and supervisor take turns on one CPU (6.6).
+    pub sync_wake_up: bool,
+}
+
+/// Sets `no_new_privs` on this thread and what it starts. It can't be unset.
+///
+/// # Errors
+/// That of `prctl(2)`.
+pub fn no_new_privileges() -> io::Result<()> {
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Puts a filter with a listener on this thread, and on what it starts from then on.
+///
+/// # Errors
+/// EBUSY where a filter with a listener is in force already, EACCES without `no_new_privs`, ENOSYS or EINVAL
+/// where the kernel lacks it.
+pub fn listen(program: &Program) -> io::Result<(Listener, Features)> {
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let mut features = Features { wait_killable: true, sync_wake_up: false };
+    let fd = match install(program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            features.wait_killable = false;
+            install(program, flags)?
+        }
+        other => other?,
+    };
+    // SAFETY: sets a flag of the descriptor; the value is passed by value.
+    let sync = unsafe {
+        libc::ioctl(fd.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+    };
+    features.sync_wake_up = sync == 0;
+    Ok((Listener(fd), features))
+}
+
+fn install(program: &Program, flags: libc::c_ulong) -> io::Result<OwnedFd> {
+    program.with_raw(|raw| {
+        // SAFETY: the program is valid for the call and copied by the kernel; the descriptor that comes back
+        // is new and owned here alone.
+        unsafe {
+            let fd = libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                flags,
+                std::ptr::from_ref(raw),
+            );
+            match i32::try_from(fd) {
+                Ok(fd) if fd >= 0 => Ok(OwnedFd::from_raw_fd(fd)),
+                _ => Err(io::Error::last_os_error()),
+            }
+        }
+    })
+}
+
+/// Where notifications come from.
+#[derive(Debug)]
+pub struct Listener(OwnedFd);
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A call as the caller made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawCall {
+    /// `AUDIT_ARCH_*`.
+    pub architecture: u32,
+    /// The number, in that architecture's table.
+    pub number: u32,
+    /// The arguments.
+    pub arguments: [u64; 6],
+}
+
+/// A caller that waits for an answer.
+#[derive(Debug)]
+#[must_use = "the caller waits until it is answered"]
+pub struct Notification<'l> {
+    listener: &'l Listener,
+    id: u64,
+    answered: bool,
+    /// The calling thread.
+    pub tid: u32,
+    /// What it calls.
+    pub call: RawCall,
+}
+
+impl Listener {
+    /// Waits for the next notification.
+    ///
+    /// # Errors
+    /// That of the ioctl; not where the caller went away or the wait was interrupted, which is waited on.
+    pub fn receive(&self) -> io::Result<Notification<'_>> {
+        loop {
+            // SAFETY: the structure is plain integers and must be zero for the call.
+            let mut raw: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+            // SAFETY: the kernel writes one such structure.
+            let got =
+                unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut raw) };
+            if got == 0 {
+                return Ok(Notification {
+                    listener: self,
+                    id: raw.id,
+                    answered: false,
+                    tid: raw.pid,
+                    call: RawCall {
+                        architecture: raw.data.arch,
+                        number: raw.data.nr.cast_unsigned(),
+                        arguments: raw.data.args,
+                    },
+                });
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::ENOENT | libc::EINTR) => {}
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn answer(&self, id: u64, error: i32, flags: u32) -> io::Result<()> {
+        let mut response = libc::seccomp_notif_resp { id, val: 0, error, flags };
+        // SAFETY: the kernel reads one such structure.
+        let sent =
+            unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response) };
+        if sent == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        // ENOENT: the caller was killed or interrupted meanwhile; nobody waits any more.
+        if error.raw_os_error() == Some(libc::ENOENT) { Ok(()) } else { Err(error) }
+    }
+}
+
+impl Notification<'_> {
+    /// Says whether the caller still waits; what was read of it before is then the caller's and not that of
+    /// another process with its id.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        // SAFETY: the kernel reads one 64-bit number.
+        unsafe {
+            let id = &raw const self.id;
+            libc::ioctl(self.listener.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, id) == 0
+        }
+    }
+
+    /// Lets the kernel execute the call, with whatever its arguments are by then.
+    ///
+    /// # Errors
+    /// That of the ioctl; not where the caller went away.
+    pub fn proceed(mut self) -> io::Result<()> {
+        self.answered = true;
+        let flag = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(1);
+        self.listener.answer(self.id, 0, flag)
+    }
+
+    /// Makes the call fail with this errno.
+    ///
+    /// # Errors
+    /// That of the ioctl; not where the caller went away.
+    pub fn refuse(mut self, errno: i32) -> io::Result<()> {
+        self.answered = true;
+        self.listener.answer(self.id, -errno, 0)
+    }
+}
+
+impl Drop for Notification<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            // Nothing more can be done where even this fails; the listener is then closed.
+            drop(self.listener.answer(self.id, -libc::EPERM, 0));
+        }
+    }
+}

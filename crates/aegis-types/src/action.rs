@@ -1,0 +1,119 @@
+//! What an agent can do, what was decided about it, and how much a record of it is worth.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$vmeta])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in the order of the documentation.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// Returns the word that stands for the value in records, options and output.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $($name::$variant => $word),+ }
+            }
+
+            /// Returns the value that `word` stands for.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.word() == word)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// An action of an agent. Policies, records and output use these nine and no others.
+    Action {
+        /// A file is opened for reading, or its content is read in another way.
+        FileRead = "FileRead",
+        /// A file is opened for writing, made, linked, or its metadata is changed.
+        FileWrite = "FileWrite",
+        /// A name is removed: unlink, rmdir, the source of a rename.
+        FileDelete = "FileDelete",
+        /// A directory is made.
+        DirCreate = "DirCreate",
+        /// A directory is opened, to be listed.
+        DirList = "DirList",
+        /// A connection is made, a datagram is sent to an address, or an address is listened on.
+        NetConnect = "NetConnect",
+        /// A tool of the agent is called.
+        ToolCall = "ToolCall",
+        /// A program is executed.
+        ProcessSpawn = "ProcessSpawn",
+        /// A process has ended.
+        ProcessExit = "ProcessExit",
+    }
+}
+
+words! {
+    /// What stands behind a record.
+    Assurance {
+        /// The kernel refused or granted it under our rule.
+        Enforced = "enforced",
+        /// Aegis answered a question about it.
+        Mediated = "mediated",
+        /// Seen as it happened, not governed.
+        Observed = "observed",
+        /// Concluded from a comparison of before and after.
+        Inferred = "inferred",
+    }
+}
+
+words! {
+    /// What was decided.
+    Decision {
+        /// A policy permits it.
+        Allow = "allow",
+        /// No policy permits it, or one forbids it.
+        Deny = "deny",
+        /// Nothing was asked of a policy.
+        Observed = "observed",
+    }
+}
+
+words! {
+    /// How an observed call ended.
+    Outcome {
+        /// It took effect; there is evidence.
+        Ok = "ok",
+        /// Its target was not there.
+        Missing = "missing",
+        /// It was attempted; the kernel's answer is not known.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// The way a connection is opened, where it is not outward.
+    Direction {
+        /// The address is a local one that is bound or listened on.
+        Listen = "listen",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_back() {
+        for action in Action::ALL {
+            assert_eq!(Action::from_word(action.word()), Some(*action));
+        }
+        assert_eq!(Action::from_word("fileread"), None);
+    }
+}

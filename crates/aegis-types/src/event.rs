@@ -1,0 +1,298 @@
+//! The shape of everything that is recorded.
+//!
+//! An [`Event`] is what one producer has to say at one moment. The ledger wraps it, unchanged, into a record
+//! with its place in the chain. Every struct here declares its fields in the byte order of their JSON names
+//! and leaves out what has no value: that makes plain serialisation the canonical one (RFC 8785), which
+//! `aegis-proof` checks by test.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Action, AgentName, Assurance, Decision, Direction, Outcome, Text, Timestamp};
+
+/// Something that happened, with when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// Wall-clock time.
+    pub at: Timestamp,
+    /// Microseconds of the monotonic clock, since the machine's start.
+    pub mono_us: u64,
+    /// What happened.
+    pub what: What,
+}
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// The agent did something.
+    Action(Box<Act>),
+    /// Something could not be seen, or not in full.
+    Gap(Gap),
+    /// Aegis did not let something happen.
+    Refusal(Refusal),
+    /// A session ended.
+    SessionEnd(Box<SessionEnd>),
+    /// A session started.
+    SessionStart(Box<SessionStart>),
+}
+
+impl What {
+    /// Returns the word for the kind of event.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            What::Action(_) => "action",
+            What::Gap(_) => "gap",
+            What::Refusal(_) => "refusal",
+            What::SessionEnd(_) => "session_end",
+            What::SessionStart(_) => "session_start",
+        }
+    }
+}
+
+/// One action of the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Act {
+    /// What was done.
+    pub action: Action,
+    /// What stands behind this record.
+    pub assurance: Assurance,
+    /// The system call, by its name.
+    pub call: Cow<'static, str>,
+    /// For a folded entry: how many like it there were in all, this one included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// What was decided.
+    pub decision: Decision,
+    /// For a connection that is not an outward one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// Flags of the call that matter, by their names in the manual without the prefix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Cow<'static, str>>,
+    /// Reads like this one, in the same directory by the same process, are counted and not listed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub folded: bool,
+    /// Ties together the entries of one call (the two halves of a rename).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<u64>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the file held before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre: Option<PreImage>,
+    /// Who did it.
+    pub process: Process,
+    /// What it was done to.
+    pub resource: Resource,
+    /// For an exit: with what status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<ExitStatus>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// A process and the thread of it that acted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// The program it runs, as a path; empty where it could not be read.
+    pub exe: Arc<Text>,
+    /// Process id.
+    pub pid: u32,
+    /// Process id of the parent when the process was first seen.
+    pub ppid: u32,
+    /// Thread id; that of the process for its first thread.
+    pub tid: u32,
+}
+
+/// What an action is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// An address of the internet families.
+    Net(Endpoint),
+    /// A file or directory by its absolute path, symbolic links resolved.
+    Path(Text),
+    /// A program with its arguments.
+    Program(Program),
+    /// A Unix socket: its path, or `@` and its name where it is abstract.
+    Unix(Text),
+    /// What it was on could not be read; the text says what is known.
+    Unread(Text),
+}
+
+/// An address and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// The address as text, IPv6 without brackets.
+    pub address: String,
+    /// The port.
+    pub port: u16,
+    /// `tcp` or `udp`, where it could be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Cow<'static, str>>,
+}
+
+/// A program with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// The arguments, the program's own name first; none for an exit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub argv: Vec<Text>,
+    /// How many arguments were left out because they are too many or too long to record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv_omitted: Option<u64>,
+    /// The program's file.
+    pub exe: Text,
+    /// Something that looked like a secret was replaced in `argv`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub masked: bool,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// It ended by itself with this code.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+}
+
+/// What a file held before it was first changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreImage {
+    /// The content is kept in the configuration's `objects` folder under its hash.
+    pub kept: bool,
+    /// SHA-256 of the content in hexadecimal; absent where the file is too large to hash in the way of a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Something that could not be seen, or not in full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gap {
+    /// What is missing, in words.
+    pub detail: String,
+    /// The process concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why something could not be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// What io_uring does is not observed; the user allowed it.
+    IoUring,
+    /// A request went to a process that works for others, outside the observed tree.
+    LeftTree,
+    /// Calls of another architecture are not decoded.
+    ForeignArchitecture,
+    /// A process can't be read, so the names it uses are not known.
+    Unreadable,
+    /// An event that had been spooled was damaged.
+    SpoolDamaged,
+    /// The session ended before its end could be recorded.
+    SessionLost,
+    /// A bound of the observer was reached.
+    Limit,
+}
+
+impl GapReason {
+    /// Returns the word that stands in records.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            GapReason::IoUring => "io_uring",
+            GapReason::LeftTree => "left_tree",
+            GapReason::ForeignArchitecture => "foreign_architecture",
+            GapReason::Unreadable => "unreadable",
+            GapReason::SpoolDamaged => "spool_damaged",
+            GapReason::SessionLost => "session_lost",
+            GapReason::Limit => "limit",
+        }
+    }
+}
+
+/// Something that Aegis did not let happen, whatever the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// The system call.
+    pub call: Cow<'static, str>,
+    /// What it means for the program, in words.
+    pub detail: String,
+    /// Who asked for it.
+    pub process: Process,
+}
+
+/// A session's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionStart {
+    /// The configuration.
+    pub agent: AgentName,
+    /// The command line, secrets masked.
+    pub argv: Vec<Text>,
+    /// Working directory of the agent at its start.
+    pub cwd: Text,
+    /// The directory whose files' former contents are kept.
+    pub dir: Text,
+    /// The machine's name.
+    pub host: String,
+    /// Whether io_uring was let through, unobserved.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub io_uring: bool,
+    /// What enforces: `none` where nothing does.
+    pub isolation: String,
+    /// Kernel name and release.
+    pub kernel: String,
+    /// `wrap`, `pilot` or `run`.
+    pub mode: String,
+    /// What observes.
+    pub observer: String,
+    /// The user's id.
+    pub uid: u32,
+    /// The user's name, where the system knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Version of Aegis.
+    pub version: String,
+}
+
+/// A session's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionEnd {
+    /// Entries by action.
+    pub counts: BTreeMap<Action, u64>,
+    /// Microseconds from the start.
+    pub duration_us: u64,
+    /// How the agent's first process ended; absent where it never ran or its end was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitStatus>,
+    /// How the session ended where it did not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Gaps in what was seen.
+    pub gaps: u64,
+}
