@@ -5,7 +5,6 @@
 //! little-endian bytes, and the event's canonical bytes; [`Kind::Took`] has no event and says that there is
 //! evidence that the event of that number took effect.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -153,8 +152,12 @@ pub struct Reader {
     folder: PathBuf,
     number: u64,
     file: Option<File>,
+    /// Where in the segment the next entry begins.
     offset: u64,
-    chunk: VecDeque<u8>,
+    /// What was read from there on, in `buffer[start..end]`.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
 }
 
 /// How much is read from a segment at a time.
@@ -176,7 +179,15 @@ impl Reader {
             };
         }
         let number = first.unwrap_or(1);
-        Ok(Self { folder: folder.to_path_buf(), number, file: None, offset: 0, chunk: VecDeque::new() })
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            number,
+            file: None,
+            offset: 0,
+            buffer: vec![0; CHUNK],
+            start: 0,
+            end: 0,
+        })
     }
 
     /// Returns the number of the segment that is being read: those before it are done with.
@@ -239,45 +250,56 @@ impl Reader {
         self.number += 1;
         self.file = None;
         self.offset = 0;
-        self.chunk.clear();
+        self.forget();
+    }
+
+    /// Forgets what was read ahead.
+    fn forget(&mut self) {
+        self.start = 0;
+        self.end = 0;
     }
 
     /// Reads on until `want` bytes are there, or all there are.
     fn fill(&mut self, want: usize) -> io::Result<bool> {
         let Some(file) = &self.file else { return Ok(false) };
-        if self.chunk.len() >= want {
+        if self.end - self.start >= want {
             return Ok(true);
         }
-        let mut buffer = vec![0; CHUNK];
-        let at = self.offset + self.chunk.len() as u64;
-        let got = file.read_at(&mut buffer, at)?;
-        self.chunk.extend(buffer.get(..got).unwrap_or_default());
-        Ok(self.chunk.len() >= want)
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.buffer.len() < want {
+            self.buffer.resize(want, 0);
+        }
+        let at = self.offset + self.end as u64;
+        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        self.end += file.read_at(room, at)?;
+        Ok(self.end >= want)
     }
 
     fn entry(&mut self) -> io::Result<Next> {
         if !self.fill(ENTRY_HEADER)? {
             return Ok(Next::End);
         }
-        let mut header = [0; ENTRY_HEADER];
-        for (to, from) in header.iter_mut().zip(&self.chunk) {
-            *to = *from;
-        }
-        let [a, b, c, d, e, f, g, h] = header;
-        let len = u32::from_le_bytes([a, b, c, d]) as usize;
+        let number = |bytes: Option<&[u8]>| {
+            bytes.and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes).unwrap_or(0)
+        };
+        let header = self.buffer.get(self.start..).unwrap_or_default();
+        let (len, checksum) = (number(header.get(..4)) as usize, number(header.get(4..8)));
         if len == 0 {
             // What was read ahead may be stale: the next look reads again.
-            self.chunk.clear();
+            self.forget();
             return Ok(Next::End);
         }
         let whole = Segment::entry_size(len);
         if len > PREFIX + aegis_proof::RECORD_MAX || !self.fill(whole)? {
             return Ok(Next::Damaged);
         }
+        let from = self.start + ENTRY_HEADER;
+        let payload = self.buffer.get(from..from + len).unwrap_or_default();
         self.offset += whole as u64;
-        self.chunk.drain(..ENTRY_HEADER);
-        let payload: Vec<u8> = self.chunk.drain(..whole - ENTRY_HEADER).take(len).collect();
-        if crc32fast::hash(&payload) != u32::from_le_bytes([e, f, g, h]) {
+        self.start += whole;
+        if crc32fast::hash(payload) != checksum {
             return Ok(Next::Damaged);
         }
         let (Some(kind), Some(n), Some(event)) = (

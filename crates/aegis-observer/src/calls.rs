@@ -1,8 +1,8 @@
 //! The table of system calls that are seen, and the filter that is made of it.
 //!
 //! A call that is not here goes by unseen: it names no file, makes no connection and executes nothing
-//! (reads and writes of what is open), or only reveals names and sizes (`stat`, `access`, `readlink`, `chdir`,
-//! `getdents`), which is no action. Numbers are those of `syscalls(2)`; 32-bit x86 programs have their own.
+//! (reads and writes of what is open), or only reveals names and sizes (`stat`, `access`, `readlink`,
+//! `getdents`), which is no action. Some are no action either and only change what paths mean (`chdir`, `mount`). Numbers are those of `syscalls(2)`; 32-bit x86 programs have their own.
 
 use aegis_sys::bpf::{Condition, Program, Rule, Section, Verdict};
 
@@ -82,6 +82,10 @@ pub enum Shape {
     ExitThread,
     /// Changes what paths mean to the caller from then on.
     ChangeView,
+    /// Changes the working directory.
+    ChangeDirectory,
+    /// Puts a mount somewhere.
+    Mount,
     /// Takes a mount away.
     Unmount,
     /// Sets up io_uring.
@@ -235,6 +239,10 @@ pub fn table() -> Vec<Call> {
         call("setns", Some(libc::SYS_setns), 346, ChangeView),
         call("chroot", Some(libc::SYS_chroot), 61, ChangeView),
         call("pivot_root", Some(libc::SYS_pivot_root), 217, ChangeView),
+        call("chdir", Some(libc::SYS_chdir), 12, ChangeDirectory),
+        call("fchdir", Some(libc::SYS_fchdir), 133, ChangeDirectory),
+        call("mount", Some(libc::SYS_mount), 21, Mount),
+        call("move_mount", Some(libc::SYS_move_mount), 429, Mount),
         call("umount2", Some(libc::SYS_umount2), 52, Unmount),
         call("io_uring_setup", Some(libc::SYS_io_uring_setup), 425, IoUring),
         when(
@@ -274,6 +282,47 @@ pub fn table() -> Vec<Call> {
             &[Condition::Masked { argument: 1, mask: u32::MAX, value: 0x5412 }],
         ),
     ]
+}
+
+/// The table, by architecture and number.
+#[derive(Debug)]
+pub struct Table {
+    native: Vec<Option<Call>>,
+    i386: Vec<Option<Call>>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        let mut index = Self { native: Vec::new(), i386: Vec::new() };
+        for call in table() {
+            put(&mut index.native, call.native, &call);
+            put(&mut index.i386, call.i386, &call);
+        }
+        index
+    }
+}
+
+fn put(calls: &mut Vec<Option<Call>>, number: Option<u32>, call: &Call) {
+    let Some(at) = number.and_then(|number| usize::try_from(number).ok()) else { return };
+    if calls.len() <= at {
+        calls.resize(at + 1, None);
+    }
+    if let Some(place) = calls.get_mut(at) {
+        *place = Some(call.clone());
+    }
+}
+
+impl Table {
+    /// Returns the call of a number.
+    #[must_use]
+    pub fn get(&self, architecture: u32, number: u32) -> Option<&Call> {
+        let calls = match architecture {
+            NATIVE => &self.native,
+            I386 => &self.i386,
+            _ => return None,
+        };
+        calls.get(usize::try_from(number).ok()?)?.as_ref()
+    }
 }
 
 /// `AUDIT_ARCH_*` of this machine.

@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use aegis_types::Action;
 use rustix::fs::{AtFlags, Stat};
@@ -28,15 +29,15 @@ pub struct Check {
 #[derive(Debug)]
 pub enum Sign {
     /// There is a file of this name; there was none.
-    Appeared(OwnedFd, Vec<u8>),
+    Appeared(Arc<OwnedFd>, Vec<u8>),
     /// The name is gone, or stands for another file.
-    Vanished(OwnedFd, Vec<u8>, FileId),
+    Vanished(Arc<OwnedFd>, Vec<u8>, FileId),
     /// The name stands for this file.
-    Became(OwnedFd, Vec<u8>, FileId),
+    Became(Arc<OwnedFd>, Vec<u8>, FileId),
     /// The file's change time is another.
-    Changed(OwnedFd, ChangeTime),
+    Changed(Arc<OwnedFd>, ChangeTime),
     /// The file of this name has another change time, or is another.
-    ChangedName(OwnedFd, Vec<u8>, FileId, ChangeTime),
+    ChangedName(Arc<OwnedFd>, Vec<u8>, FileId, ChangeTime),
     /// The process' stack starts elsewhere: it runs another program.
     Executed(u32, u64),
     /// The socket has this peer.

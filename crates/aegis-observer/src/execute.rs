@@ -2,7 +2,7 @@
 
 use std::io;
 
-use aegis_sys::memory;
+use aegis_sys::memory::Memory;
 use aegis_types::Text;
 
 /// How many bytes of arguments are recorded.
@@ -27,7 +27,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// The caller's memory can't be read.
-pub fn arguments(tid: u32, vector: u64, wide: bool) -> io::Result<Arguments> {
+pub fn arguments(memory: &Memory, vector: u64, wide: bool) -> io::Result<Arguments> {
     let mut arguments = Arguments::default();
     if vector == 0 {
         return Ok(arguments);
@@ -35,11 +35,9 @@ pub fn arguments(tid: u32, vector: u64, wide: bool) -> io::Result<Arguments> {
     let width = if wide { 8 } else { 4 };
     let mut room = BYTES_MAX;
     let mut buffer = Vec::new();
-    for index in 0..POINTERS_MAX {
-        let mut word = [0; 8];
-        let at = vector.wrapping_add((index * width) as u64);
-        memory::read_exact(tid, at, word.get_mut(..width).unwrap_or_default())?;
-        let pointer = u64::from_le_bytes(word);
+    let mut pointers = Pointers { memory, at: vector, width, chunk: [0; CHUNK], chunk_at: 0, chunk_end: 0 };
+    for _ in 0..POINTERS_MAX {
+        let pointer = pointers.next()?;
         if pointer == 0 {
             break;
         }
@@ -47,7 +45,7 @@ pub fn arguments(tid: u32, vector: u64, wide: bool) -> io::Result<Arguments> {
             arguments.omitted += 1;
             continue;
         }
-        match memory::read_string(tid, pointer, room, &mut buffer) {
+        match memory.read_string(pointer, room, &mut buffer) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
                 buffer.truncate(room);
@@ -61,15 +59,58 @@ pub fn arguments(tid: u32, vector: u64, wide: bool) -> io::Result<Arguments> {
     Ok(arguments)
 }
 
+/// How much of a vector is read at a time; a chunk never crosses a page, since the next may not be there.
+const CHUNK: usize = 4096;
+
+/// The pointers of a vector, read page by page.
+struct Pointers<'m> {
+    memory: &'m Memory,
+    /// The address of the next pointer.
+    at: u64,
+    width: usize,
+    chunk: [u8; CHUNK],
+    /// The addresses that the chunk holds.
+    chunk_at: u64,
+    chunk_end: u64,
+}
+
+impl Pointers<'_> {
+    fn next(&mut self) -> io::Result<u64> {
+        let mut word = [0; 8];
+        let part = word.get_mut(..self.width).unwrap_or_default();
+        if self.at < self.chunk_at || self.at.wrapping_add(self.width as u64) > self.chunk_end {
+            let to_page_end = CHUNK - usize::try_from(self.at % CHUNK as u64).unwrap_or(0);
+            let room = self.chunk.get_mut(..to_page_end).unwrap_or_default();
+            let got = self.memory.read(self.at, room)?;
+            self.chunk_at = self.at;
+            self.chunk_end = self.at.wrapping_add(got as u64);
+        }
+        let offset = usize::try_from(self.at - self.chunk_at).unwrap_or(0);
+        match self.chunk.get(offset..offset + self.width) {
+            Some(bytes) if self.at.wrapping_add(self.width as u64) <= self.chunk_end => {
+                part.copy_from_slice(bytes);
+            }
+            // Not aligned, and across two pages.
+            _ => self.memory.read_exact(self.at, part)?,
+        }
+        self.at = self.at.wrapping_add(self.width as u64);
+        Ok(u64::from_le_bytes(word))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::ffi::CString;
 
+    fn me() -> Memory {
+        Memory::open(std::process::id()).unwrap()
+    }
+
     fn read(list: &[&[u8]]) -> Arguments {
         let strings: Vec<CString> = list.iter().map(|s| CString::new(*s).unwrap()).collect();
         let pointers: Vec<u64> = strings.iter().map(|s| s.as_ptr() as u64).chain([0]).collect();
-        arguments(std::process::id(), pointers.as_ptr() as u64, true).unwrap()
+        arguments(&me(), pointers.as_ptr() as u64, true).unwrap()
     }
 
     #[test]
@@ -83,6 +124,6 @@ mod tests {
         assert_eq!((cut.list.len(), cut.list[0].as_bytes().len(), cut.omitted), (1, BYTES_MAX, 2));
         let many = vec![&b"a"[..]; COUNT_MAX + 3];
         assert_eq!(read(&many).omitted, 3);
-        assert!(arguments(std::process::id(), 1, true).is_err());
+        assert!(arguments(&me(), 1, true).is_err());
     }
 }

@@ -21,6 +21,7 @@ mod look;
 pub mod mask;
 pub mod network;
 pub mod observer;
+pub mod places;
 pub mod preimage;
 pub mod processes;
 pub mod resolve;

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use aegis_sys::memory;
+use aegis_sys::memory::Memory;
 use aegis_sys::seccomp::RawCall;
 use aegis_types::{
     Action, Clock, Direction, Endpoint, GapReason, Outcome, PreImage, Program, Resource, Text,
@@ -47,6 +48,8 @@ pub(crate) struct Looked {
     pub(crate) executes: bool,
     /// Paths may mean something else from now on.
     pub(crate) view_changes: bool,
+    /// What paths mean may change by this call.
+    pub(crate) unsettles: bool,
     /// Files that are held open have to be let go.
     pub(crate) unmounts: bool,
     /// A Unix socket that is bound: the path that it gets and, where it could be had, its inode.
@@ -57,6 +60,8 @@ pub(crate) struct Looked {
     pub(crate) thread_ends: bool,
     /// The caller's memory could not be read.
     pub(crate) unreadable: bool,
+    /// Something of the caller could not be read: it may have gone.
+    pub(crate) failed: bool,
 }
 
 pub(crate) const SETUID: &str = "a set-uid or set-gid program, or one with file capabilities, runs without them under Aegis (no_new_privs): sudo and the like do not work";
@@ -74,10 +79,11 @@ const EXCHANGE: u64 = 2;
 /// A look in progress.
 pub(crate) struct Look<'a, S, C> {
     pub(crate) observer: &'a Observer<S, C>,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Caller<'a>,
     pub(crate) call: &'a Call,
     pub(crate) raw: RawCall,
     pub(crate) pidfd: &'a OwnedFd,
+    pub(crate) memory: &'a Result<Arc<Memory>, i32>,
 }
 
 /// Why a name could not be had.
@@ -94,6 +100,16 @@ type Peer = (Resource, bool, Option<(IpAddr, u16)>);
 impl<S: Sink, C: Clock> Look<'_, S, C> {
     fn argument(&self, index: u8) -> u64 {
         self.raw.arguments.get(usize::from(index)).copied().unwrap_or(0)
+    }
+
+    /// The caller's memory.
+    fn memory(&self) -> std::io::Result<&Memory> {
+        self.memory.as_deref().map_err(|errno| std::io::Error::from_raw_os_error(*errno))
+    }
+
+    /// Reads exactly so much of the caller's memory.
+    fn read_exact(&self, address: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.memory()?.read_exact(address, buffer)
     }
 
     /// The low 32 bits of an argument, as a descriptor.
@@ -128,8 +144,15 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                 looked.exit_code = Some(self.descriptor(0));
                 looked.thread_ends = true;
             }
-            Shape::ChangeView => looked.view_changes = self.changes_view(),
-            Shape::Unmount => looked.unmounts = true,
+            Shape::ChangeView => {
+                looked.view_changes = self.changes_view();
+                looked.unsettles = looked.view_changes;
+            }
+            Shape::ChangeDirectory | Shape::Mount => looked.unsettles = true,
+            Shape::Unmount => {
+                looked.unmounts = true;
+                looked.unsettles = true;
+            }
             Shape::IoUring if self.observer.settings.allow_io_uring => {
                 looked
                     .gaps
@@ -161,7 +184,8 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
 
     fn read_path(&self, at: At) -> Result<Vec<u8>, Unread> {
         let mut path = Vec::new();
-        memory::read_string(self.caller.tid, self.argument(at.path), PATH_MAX, &mut path)
+        self.memory()
+            .and_then(|memory| memory.read_string(self.argument(at.path), PATH_MAX, &mut path))
             .map_err(Unread::Memory)?;
         Ok(path)
     }
@@ -182,9 +206,10 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
 
     /// Says what is known of a name that could not be had.
     fn unread(&self, looked: &mut Looked, action: Action, why: Unread) {
+        looked.failed = true;
         let text = match why {
             Unread::Memory(error) => {
-                looked.unreadable |= error.raw_os_error() == Some(libc::EPERM);
+                looked.unreadable |= matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
                 Text::from(format!("{}: the path could not be read ({error})", self.call.name).as_str())
             }
             Unread::Path(path, error) => {
@@ -261,20 +286,16 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
     }
 
     /// Opens the folder of a name that is not there, if it was not opened on the way.
-    fn folder_of(&self, named: Named) -> Option<(OwnedFd, Vec<u8>)> {
+    fn folder_of(&self, named: Named) -> Option<(Arc<OwnedFd>, Vec<u8>)> {
         if named.place.is_some() {
             return named.place;
         }
-        let at = named.path.iter().rposition(|b| *b == b'/')?;
-        let (folder, name) = named.path.split_at_checked(at)?;
-        let folder = if folder.is_empty() { b"/" } else { folder };
-        let object = self.caller.object(Base::Directory, folder, true).ok()?;
-        Some((object.file?.fd?, name.get(1..)?.to_vec()))
+        self.caller.name(Base::Directory, &named.path).ok()?.place
     }
 
     fn open_how(&self, index: u8) -> std::io::Result<(u32, ResolveFlags)> {
         let mut bytes = [0; 24];
-        memory::read_exact(self.caller.tid, self.argument(index), &mut bytes)?;
+        self.read_exact(self.argument(index), &mut bytes)?;
         let word = |at: usize| -> u64 {
             bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes).unwrap_or(0)
         };
@@ -297,12 +318,14 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Err(why) => return self.unread(looked, Action::FileDelete, why),
         };
         let pre = self.before_change(&named);
+        looked.unsettles = !is_plain(named.file.as_ref());
         let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
         looked.push(Action::FileDelete, Resource::Path(Text::new(named.path)), outcome).pre = pre;
         looked.sign(vanished(named.file, named.place));
     }
 
     fn rename(&self, looked: &mut Looked, from: At, to: At, flags: Option<u8>) {
+        looked.unsettles = true;
         let exchange = flags.is_some_and(|index| self.argument(index) & EXCHANGE != 0);
         let (from, to) = match (self.name(from), self.name(to)) {
             (Ok(from), Ok(to)) => (from, to),
@@ -318,6 +341,8 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                 return;
             }
         };
+        looked.unsettles =
+            !(is_plain(from.file.as_ref()) && (to.file.is_none() || is_plain(to.file.as_ref())));
         let (from_pre, to_pre) = (self.before_change(&from), self.before_change(&to));
         let there = from.file.is_some() && (to.file.is_some() || !exchange);
         let outcome = if there { Outcome::Unknown } else { Outcome::Missing };
@@ -339,6 +364,8 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
     }
 
     fn make(&self, looked: &mut Looked, at: At, action: Action) {
+        // A directory, or a link to one.
+        looked.unsettles = !self.call.name.starts_with("mknod");
         let named = match self.name(at) {
             Ok(named) => named,
             Err(why) => return self.unread(looked, action, why),
@@ -444,18 +471,8 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             return None;
         }
         let size = u64::try_from(found.stat.st_size).unwrap_or(0);
-        let opened;
-        let fd = match (&found.fd, &named.place) {
-            (Some(fd), _) => fd,
-            (None, Some((folder, name))) => {
-                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                opened =
-                    rustix::fs::openat(folder, name.as_slice(), flags, rustix::fs::Mode::empty()).ok()?;
-                &opened
-            }
-            (None, None) => return None,
-        };
-        self.observer.preimages().before_change(&named.path, fd, size)
+        let fd = named.open()?;
+        self.observer.preimages().before_change(&named.path, &fd, size)
     }
 
     fn made(&self, path: &[u8]) {
@@ -479,7 +496,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Err(why) => Err(why),
         };
         let vector =
-            execute::arguments(self.caller.tid, self.argument(argv), self.raw.architecture == NATIVE);
+            self.memory().and_then(|memory| execute::arguments(memory, self.argument(argv), self.wide()));
         let mut arguments = vector.unwrap_or_default();
         let masked = mask::arguments(&mut arguments.list);
         let named = match named {
@@ -489,17 +506,18 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                 return self.unread(looked, Action::ProcessSpawn, why);
             }
         };
+        let path = named.path;
         let program = Program {
             argv: arguments.list,
             argv_omitted: (arguments.omitted > 0).then_some(arguments.omitted),
-            exe: Text::new(named.path),
+            exe: Text::new(path.clone()),
             masked,
         };
         let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
         looked.add(Action::ProcessSpawn, Resource::Program(program), outcome);
         let Some(found) = named.file else { return };
         looked.executes = true;
-        if self.gains_privileges(&found) {
+        if self.gains_privileges(&found, &path) {
             looked.refusal = Some(SETUID);
         }
         let start = stat_number(self.caller.pid, START_STACK).filter(|start| *start != 0);
@@ -507,13 +525,11 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
     }
 
     /// Says whether a program would run with more than its caller has, were it not for `no_new_privs`.
-    fn gains_privileges(&self, found: &Found) -> bool {
+    fn gains_privileges(&self, found: &Found, path: &[u8]) -> bool {
         let mode = found.stat.st_mode;
         let set_uid = mode & 0o4000 != 0 && found.stat.st_uid != self.observer.settings.uid;
         let set_gid = mode & 0o2010 == 0o2010 && found.stat.st_gid != rustix::process::getgid().as_raw();
         let capable = || {
-            let Some(fd) = &found.fd else { return false };
-            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd));
             let mut value = [0u8; 64];
             rustix::fs::getxattr(path, "security.capability", &mut value).is_ok_and(|length| length > 0)
         };
@@ -567,7 +583,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         };
         let mut bytes = [0; 24];
         let part = bytes.get_mut(..count * 4).unwrap_or_default();
-        if let Err(error) = memory::read_exact(self.caller.tid, self.argument(1), part) {
+        if let Err(error) = self.read_exact(self.argument(1), part) {
             return self.unread(looked, Action::NetConnect, Unread::Memory(error));
         }
         let mut arguments = [0; 6];
@@ -584,7 +600,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let length = usize::try_from(low(length)).unwrap_or(0).min(network::ADDRESS_MAX);
         let mut bytes = [0; network::ADDRESS_MAX];
         let part = bytes.get_mut(..length).unwrap_or_default();
-        memory::read_exact(self.caller.tid, pointer, part)?;
+        self.read_exact(pointer, part)?;
         Ok(network::parse(part))
     }
 
@@ -653,7 +669,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let width: usize = if self.wide() { 8 } else { 4 };
         let mut bytes = [0; 12];
         let part = bytes.get_mut(..width + 4).unwrap_or_default();
-        if let Err(error) = memory::read_exact(self.caller.tid, header, part) {
+        if let Err(error) = self.read_exact(header, part) {
             return self.unread(looked, Action::NetConnect, Unread::Memory(error));
         }
         let word = |from: usize, to: usize| {
@@ -743,7 +759,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         }
         // struct clone_args begins with the flags: CLONE_NEWNS, CLONE_NEWUSER.
         let mut bytes = [0; 8];
-        let read = memory::read_exact(self.caller.tid, self.argument(0), &mut bytes);
+        let read = self.read_exact(self.argument(0), &mut bytes);
         read.is_err() || u64::from_ne_bytes(bytes) & 0x1002_0000 != 0
     }
 
@@ -798,7 +814,12 @@ impl Looked {
     }
 }
 
-fn changed(found: Found, place: Option<(OwnedFd, Vec<u8>)>) -> Option<Sign> {
+/// Says whether a file is there that is neither a directory nor a link: what paths mean does not hang on it.
+fn is_plain(file: Option<&Found>) -> bool {
+    file.is_some_and(|found| !matches!(found.kind(), FileType::Directory | FileType::Symlink))
+}
+
+fn changed(found: Found, place: Option<(Arc<OwnedFd>, Vec<u8>)>) -> Option<Sign> {
     let before = change_time(&found.stat);
     match (found.fd, place) {
         (Some(fd), _) => Some(Sign::Changed(fd, before)),
@@ -807,7 +828,7 @@ fn changed(found: Found, place: Option<(OwnedFd, Vec<u8>)>) -> Option<Sign> {
     }
 }
 
-fn vanished(file: Option<Found>, place: Option<(OwnedFd, Vec<u8>)>) -> Option<Sign> {
+fn vanished(file: Option<Found>, place: Option<(Arc<OwnedFd>, Vec<u8>)>) -> Option<Sign> {
     let (folder, name) = place?;
     Some(Sign::Vanished(folder, name, file_id(&file?.stat)))
 }

@@ -132,15 +132,15 @@ fn url_password(rest: &[u8]) -> Option<(usize, usize)> {
 /// `word=value` or `word: value`.
 fn assignment(rest: &[u8]) -> Option<(usize, usize)> {
     let name = run(rest, |b| is_word(b) || b == b'-');
-    if !is_secret_word(rest.get(..name)?) {
-        return None;
-    }
     let after = rest.get(name..)?;
     let gap = match after {
         [b'"', b':', ..] | [b'\'', b':', ..] => 2,
         [b'=' | b':', ..] => 1,
         _ => return None,
     };
+    if !is_secret_word(rest.get(..name)?) {
+        return None;
+    }
     let spaces = run(after.get(gap..)?, |b| b == b' ');
     let quotes = run(after.get(gap + spaces..)?, |b| matches!(b, b'"' | b'\''));
     let from = name + gap + spaces + quotes;

@@ -6,19 +6,21 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aegis_sys::seccomp::Notification;
+use aegis_sys::seccomp::{Notification, RawCall};
 use aegis_types::{
     Act, Action, Assurance, Clock, Decision, Event, Gap, GapReason, Outcome, Process, Program, Refusal,
     Resource, Text, What,
 };
 
-use crate::calls::{self, Call, I386, NATIVE, Shape};
+use crate::calls::{Call, I386, Shape, Table};
 use crate::evidence::Check;
 use crate::fold;
 use crate::fold::Fold;
 use crate::look::{Draft, Look, Looked};
+use crate::places::Places;
 use crate::preimage::PreImages;
 use crate::processes::{IdentifyError, Known, Processes, exe};
 use crate::resolve::Caller;
@@ -70,9 +72,12 @@ pub struct Observer<S, C> {
     pub(crate) settings: Settings,
     sink: S,
     clock: C,
-    table: HashMap<(u32, u32), Call>,
+    table: Table,
     state: Mutex<State>,
     preimages: Mutex<PreImages>,
+    places: Places,
+    /// When the ends of processes were last collected, in microseconds of the monotonic clock.
+    collected_us: AtomicU64,
 }
 
 pub(crate) struct State {
@@ -100,6 +105,10 @@ impl<S, C> std::fmt::Debug for Observer<S, C> {
 /// The most threads for which files are held open to see later what became of them.
 const CHECKS_MAX: usize = 4_096;
 
+/// For so long after ends were collected, an id that is known still belongs to its process: the kernel gives
+/// ids out in turn, and does not get round in that time.
+const FRESH_US: u64 = 400_000;
+
 /// The most Unix sockets that are remembered as the tree's own.
 const SOCKETS_MAX: usize = 10_000;
 
@@ -118,14 +127,6 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     /// # Errors
     /// That of `epoll_create1(2)`.
     pub fn new(settings: Settings, sink: S, clock: C) -> std::io::Result<Self> {
-        let mut table = HashMap::new();
-        for call in calls::table() {
-            for (architecture, number) in [(NATIVE, call.native), (I386, call.i386)] {
-                if let Some(number) = number {
-                    table.insert((architecture, number), call.clone());
-                }
-            }
-        }
         let state = State {
             processes: Processes::new()?,
             checks: HashMap::new(),
@@ -137,7 +138,16 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             operations: 0,
         };
         let preimages = Mutex::new(PreImages::new(settings.objects.clone()));
-        Ok(Self { settings, sink, clock, table, state: Mutex::new(state), preimages })
+        Ok(Self {
+            settings,
+            sink,
+            clock,
+            table: Table::default(),
+            state: Mutex::new(state),
+            preimages,
+            places: Places::default(),
+            collected_us: AtomicU64::new(0),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -181,9 +191,14 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     /// The listener does not work any more.
     pub fn handle(&self, notification: Notification<'_>) -> std::io::Result<()> {
         let tid = notification.tid;
-        let (pid, pidfd, process, checks, other_views) = {
+        let RawCall { architecture, number, .. } = notification.call;
+        let call = self.table.get(architecture, number);
+        let now_us = self.clock.now().mono_us;
+        let fresh = now_us.saturating_sub(self.collected_us.load(Ordering::Relaxed)) < FRESH_US;
+        self.places.settle(tid, now_us);
+        let (pid, pidfd, memory, process, checks, other_views) = {
             let mut state = self.state();
-            let pid = match state.processes.identify(tid) {
+            let pid = match state.processes.identify(tid, fresh) {
                 Ok((pid, new)) => {
                     state.summary.processes += u64::from(new);
                     pid
@@ -203,28 +218,25 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 }
             };
             let mut checks = state.checks.remove(&tid).unwrap_or_default();
-            let key = (notification.call.architecture, notification.call.number);
-            if self.table.get(&key).is_some_and(|call| call.shape == Shape::Exit) {
+            if call.is_some_and(|call| call.shape == Shape::Exit) {
                 checks.append(&mut state.checks_of(pid));
             }
+            state.processes.refresh(pid);
             let Some(known) = state.processes.get_mut(pid) else { return notification.proceed() };
-            if known.exe_stale {
-                known.exe = Arc::new(exe(pid));
-                known.exe_stale = false;
-            }
-            let pidfd = Arc::clone(&known.pidfd);
-            (pid, pidfd, state.processes.describe(pid, tid), checks, state.views_differ)
+            let (pidfd, memory) = (Arc::clone(&known.pidfd), known.memory.clone());
+            (pid, pidfd, memory, state.processes.describe(pid, tid), checks, state.views_differ)
         };
         self.evaluate(checks, &pidfd);
-        let key = (notification.call.architecture, notification.call.number);
-        let Some(call) = self.table.get(&key) else { return self.unknown_abi(notification, process) };
-        if key.0 == I386 && self.first_foreign(pid, &process).is_err() {
+        let Some(call) = call else { return self.unknown_abi(notification, process) };
+        if architecture == I386 && self.first_foreign(pid, &process).is_err() {
             return notification.refuse(libc::EIO);
         }
-        let caller = Caller { pid, tid, other_view: other_views && Caller::has_other_view(pid, tid) };
-        let look = Look { observer: self, caller, call, raw: notification.call, pidfd: &pidfd };
+        let other_view = other_views && Caller::has_other_view(pid, tid);
+        let caller = Caller { pid, tid, other_view, places: &self.places, now_us };
+        let look =
+            Look { observer: self, caller, call, raw: notification.call, pidfd: &pidfd, memory: &memory };
         let looked = look.look();
-        if !notification.is_valid() {
+        if (looked.failed || !fresh) && !notification.is_valid() {
             // Killed meanwhile: what was read may be another process', and nothing happens any more.
             return notification.proceed();
         }
@@ -242,12 +254,12 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         let tid = notification.tid;
         let gone = {
             let mut state = self.state();
-            state.processes.identify(tid).is_err().then(|| state.processes.remove(tid)).flatten()
+            state.processes.identify(tid, false).is_err().then(|| state.processes.remove(tid)).flatten()
         };
         if let Some(known) = gone {
             self.tell_end(tid, known);
         }
-        if self.state().processes.identify(tid).is_err() {
+        if self.state().processes.identify(tid, false).is_err() {
             return if notification.is_valid() {
                 notification.refuse(libc::EAGAIN)
             } else {
@@ -298,7 +310,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     /// Records what was looked at; returns the errno to refuse with, if any.
     fn record(
         &self,
-        caller: Caller,
+        caller: Caller<'_>,
         process: &Process,
         call: &Call,
         looked: Looked,
@@ -322,12 +334,13 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             looked.signs.iter().flat_map(|(drafts, _)| drafts.iter().copied()).collect();
         let mut tickets = Vec::with_capacity(looked.drafts.len());
         for (index, draft) in looked.drafts.into_iter().enumerate() {
+            let waits = waiting.contains(&index);
             let name = match &draft.resource {
-                Resource::Path(path) => path.as_bytes().to_vec(),
+                Resource::Path(path) if waits => path.as_bytes().to_vec(),
                 _ => Vec::new(),
             };
             let action = draft.action;
-            let ticket = self.record_draft(process, call, draft, operation, waiting.contains(&index))?;
+            let ticket = self.record_draft(process, call, draft, operation, waits)?;
             tickets.push((ticket, action, name));
         }
         let checks: Vec<Check> = looked
@@ -341,6 +354,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 Check { acts: drafts.iter().filter_map(of).collect(), sign }
             })
             .collect();
+        if looked.unsettles {
+            self.places.unsettle(caller.tid, caller.now_us);
+        }
         let mut state = self.state();
         if !checks.is_empty() {
             if state.checks.len() >= CHECKS_MAX {
@@ -471,8 +487,10 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         }
     }
 
-    /// Records the end of each process that has ended.
+    /// Records the end of each process that has ended. To be called when [`Observer::ends`] is readable, and
+    /// from time to time: calls are checked more closely where it was not.
     pub fn collect_ends(&self) {
+        let now = self.clock.now().mono_us;
         let ended: Vec<(u32, Known)> = {
             let mut state = self.state();
             let ids = state.processes.ended();
@@ -484,6 +502,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         for (pid, known) in ended {
             self.tell_end(pid, known);
         }
+        self.places.sweep(now);
+        self.collected_us.store(now, Ordering::Relaxed);
     }
 
     /// Records the end of a process that was let go, with what it read of the system.

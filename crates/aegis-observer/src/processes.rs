@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use aegis_sys::memory::Memory;
 use aegis_sys::process::{Ended, is_there};
 use aegis_types::{ExitStatus, Process, Text};
 use rustix::event::epoll;
@@ -19,6 +20,8 @@ use crate::fold::Folds;
 pub struct Known {
     /// Its descriptor.
     pub pidfd: Arc<OwnedFd>,
+    /// Its memory, as of the program that it runs; the error where it can't be read.
+    pub memory: Result<Arc<Memory>, i32>,
     /// Its parent when it was first seen.
     pub ppid: u32,
     /// What it runs.
@@ -79,11 +82,14 @@ impl Processes {
 
     /// Returns the process that a thread belongs to; says whether it is new.
     ///
+    /// `fresh` says that the ends of processes were collected a moment ago: an id that is known can then not
+    /// have come to another process, since ids come again only after all others.
+    ///
     /// # Errors
     /// It has gone, or no more can be held.
-    pub fn identify(&mut self, tid: u32) -> Result<(u32, bool), IdentifyError> {
+    pub fn identify(&mut self, tid: u32, fresh: bool) -> Result<(u32, bool), IdentifyError> {
         if let Some(known) = self.known.get(&tid) {
-            if is_there(&known.pidfd) {
+            if fresh || is_there(&known.pidfd) {
                 return Ok((tid, false));
             }
             // Its end is still to be told under its own id; the new one is told from it by its descriptor.
@@ -113,7 +119,7 @@ impl Processes {
 
     fn identify_thread(&mut self, tid: u32) -> Result<(u32, bool), IdentifyError> {
         let pid = status_number(tid, "Tgid:").filter(|pid| *pid != tid).ok_or(IdentifyError::Gone)?;
-        let (pid, new) = self.identify(pid)?;
+        let (pid, new) = self.identify(pid, false)?;
         self.threads.insert(tid, pid);
         Ok((pid, new))
     }
@@ -124,6 +130,7 @@ impl Processes {
         let ppid = stat_number(pid, PPID).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
         let known = Known {
             pidfd: Arc::new(pidfd),
+            memory: memory(pid),
             // An orphan is below us; who made it is not known any more.
             ppid: if ppid == self.supervisor { 0 } else { ppid },
             exe: Arc::new(exe(pid)),
@@ -140,6 +147,15 @@ impl Processes {
     /// Returns a process that lives.
     pub fn get_mut(&mut self, pid: u32) -> Option<&mut Known> {
         self.known.get_mut(&pid)
+    }
+
+    /// Looks again at a process that was about to run another program.
+    pub fn refresh(&mut self, pid: u32) {
+        if let Some(known) = self.known.get_mut(&pid).filter(|known| known.exe_stale) {
+            known.exe = Arc::new(exe(pid));
+            known.memory = memory(pid);
+            known.exe_stale = false;
+        }
     }
 
     /// Describes a thread of a process for a record.
@@ -220,6 +236,10 @@ impl Known {
     }
 }
 
+fn memory(pid: u32) -> Result<Arc<Memory>, i32> {
+    Memory::open(pid).map(Arc::new).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
+}
+
 /// Says how a process ended, in the words of records.
 #[must_use]
 pub fn status_of(ended: Ended) -> ExitStatus {
@@ -289,9 +309,9 @@ mod tests {
     fn a_process_is_known_until_it_is_gone() {
         let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
         let mut processes = Processes::new().unwrap();
-        let (pid, new) = processes.identify(child.id()).unwrap();
+        let (pid, new) = processes.identify(child.id(), false).unwrap();
         assert!(new && pid == child.id());
-        assert!(!processes.identify(child.id()).unwrap().1);
+        assert!(!processes.identify(child.id(), false).unwrap().1);
         assert!(is_descendant(pid, std::process::id()));
         assert!(!is_descendant(1, std::process::id()));
         child.kill().unwrap();
@@ -302,7 +322,7 @@ mod tests {
         .unwrap();
         assert_eq!(processes.ended(), [pid]);
         child.wait().unwrap();
-        assert!(matches!(processes.identify(pid), Err(IdentifyError::Gone)));
+        assert!(matches!(processes.identify(pid, false), Err(IdentifyError::Gone)));
         let known = processes.remove(pid).unwrap();
         assert_eq!(known.status(pid), Some(ExitStatus::Signal(9)));
         assert!(processes.is_empty());
@@ -315,8 +335,8 @@ mod tests {
             scope.spawn(|| {
                 let tid = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
                 assert_ne!(tid, std::process::id());
-                assert_eq!(processes.identify(tid).unwrap().0, std::process::id());
-                assert_eq!(processes.identify(tid).unwrap().0, std::process::id());
+                assert_eq!(processes.identify(tid, false).unwrap().0, std::process::id());
+                assert_eq!(processes.identify(tid, false).unwrap().0, std::process::id());
             });
         });
     }

@@ -8,9 +8,12 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
+
+use crate::places::Places;
 
 /// The longest path, in bytes (`PATH_MAX`).
 pub const PATH_MAX: usize = 4096;
@@ -20,13 +23,17 @@ const LINKS_MAX: usize = 40;
 
 /// The caller, as far as paths depend on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller {
+pub struct Caller<'p> {
     /// Process id.
     pub pid: u32,
     /// Thread id: directory and root belong to the thread.
     pub tid: u32,
     /// It may have another root directory or other mounts than we have.
     pub other_view: bool,
+    /// Directories that were looked at a moment ago.
+    pub places: &'p Places,
+    /// Microseconds of the monotonic clock.
+    pub now_us: u64,
 }
 
 /// What a relative path starts from.
@@ -46,16 +53,29 @@ pub struct Named {
     /// The file, where it is there.
     pub file: Option<Found>,
     /// The directory that holds the name and the name in it, where the call acts on the name.
-    pub place: Option<(OwnedFd, Vec<u8>)>,
+    pub place: Option<(Arc<OwnedFd>, Vec<u8>)>,
 }
 
 /// A file that is there.
 #[derive(Debug)]
 pub struct Found {
     /// An `O_PATH` descriptor of it; absent where only its directory was opened.
-    pub fd: Option<OwnedFd>,
+    pub fd: Option<Arc<OwnedFd>>,
     /// What it is.
     pub stat: Stat,
+}
+
+impl Named {
+    /// Returns an `O_PATH` descriptor of the file; a link at its end is not followed.
+    #[must_use]
+    pub fn open(&self) -> Option<Arc<OwnedFd>> {
+        if let Some(fd) = &self.file.as_ref()?.fd {
+            return Some(Arc::clone(fd));
+        }
+        let (folder, name) = self.place.as_ref()?;
+        let fd = rustix::fs::openat(folder, name.as_slice(), O_PATH | OFlags::NOFOLLOW, Mode::empty());
+        fd.ok().map(Arc::new)
+    }
 }
 
 impl Found {
@@ -68,7 +88,7 @@ impl Found {
 
 const O_PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
-impl Caller {
+impl Caller<'_> {
     fn proc_path(&self, rest: &str) -> String {
         format!("/proc/{}/{rest}", self.tid)
     }
@@ -100,20 +120,49 @@ impl Caller {
         if !self.other_view
             && let Some(text) = self.plain_text(base, path)
         {
-            match open_without_links(&text) {
-                Ok(fd) => {
-                    let stat = rustix::fs::fstat(&fd)?;
-                    return Ok(Named { path: text, file: Some(Found { fd: Some(fd), stat }), place: None });
-                }
+            match self.without_links(&text) {
+                Ok(Some(named)) => return Ok(named),
                 // A link would have been met before: up to what is missing, the text is the path.
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(missing(text)),
-                Err(_) => {}
+                _ => {}
             }
             if let Some(found) = resolved_by_kernel(&text, self) {
                 return Ok(found);
             }
         }
         self.walk(base, path, true)
+    }
+
+    /// Names the file of a text that holds no links; nothing where its last component is one.
+    fn without_links(&self, text: &[u8]) -> Result<Option<Named>, Errno> {
+        let Some((folder, name)) = split(text) else {
+            let fd = Arc::new(open_without_links(text)?);
+            let stat = rustix::fs::fstat(&fd)?;
+            return Ok(Some(Named {
+                path: text.to_vec(),
+                file: Some(Found { fd: Some(fd), stat }),
+                place: None,
+            }));
+        };
+        let directory = self.directory(folder)?;
+        let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            return Ok(None);
+        }
+        let place = Some((directory, name.to_vec()));
+        Ok(Some(Named { path: text.to_vec(), file: Some(Found { fd: None, stat }), place }))
+    }
+
+    /// Opens the directory of a text that holds no links, or takes the one that was opened a moment ago.
+    fn directory(&self, text: &[u8]) -> Result<Arc<OwnedFd>, Errno> {
+        if let Some(known) = self.places.directory(text, self.now_us) {
+            return Ok(known);
+        }
+        let flags = O_PATH | OFlags::DIRECTORY;
+        let fd = rustix::fs::openat2(CWD, text, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+        let fd = Arc::new(fd);
+        self.places.remember_directory(text, &fd, self.now_us);
+        Ok(fd)
     }
 
     /// Names what a path means where the call acts on the name: a link at its end stays a link.
@@ -130,9 +179,17 @@ impl Caller {
         if matches!(last, b"" | b"." | b"..") {
             return self.walk(base, path, false);
         }
-        let parent = self.object(base, folder, true)?;
-        let full = join(&parent.path, last);
-        let Some(Found { fd: Some(directory), .. }) = parent.file else { return Ok(missing(full)) };
+        let plain = if self.other_view { None } else { self.plain_text(base, folder) };
+        let known = plain.and_then(|text| Some((self.directory(&text).ok()?, text)));
+        let (directory, full) = match known {
+            Some((directory, text)) => (directory, join(&text, last)),
+            None => {
+                let parent = self.object(base, folder, true)?;
+                let full = join(&parent.path, last);
+                let Some(directory) = parent.open() else { return Ok(missing(full)) };
+                (directory, full)
+            }
+        };
         let file = match rustix::fs::statat(&directory, last, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Some(Found { fd: None, stat }),
             Err(_) => None,
@@ -161,7 +218,7 @@ impl Caller {
                     path.iter().position(|b| *b != b'/').and_then(|at| path.get(at..)).unwrap_or_default();
                 let text = normalise(if folder == b"/" { Vec::new() } else { folder }, inside)
                     .ok_or(Errno::NOENT)?;
-                let place = (!inside.contains(&b'/')).then(|| (directory, inside.to_vec()));
+                let place = (!inside.contains(&b'/')).then(|| (Arc::new(directory), inside.to_vec()));
                 Ok(Named { path: text, file: None, place })
             }
             Err(error) => Err(error),
@@ -174,7 +231,17 @@ impl Caller {
         if path.starts_with(b"/") {
             return normalise(Vec::new(), path);
         }
-        let start = rustix::fs::readlink(self.base_path(base), Vec::new()).ok()?.into_bytes();
+        let known = (base == Base::Directory).then(|| self.places.working(self.tid, self.now_us)).flatten();
+        let start = match known {
+            Some(start) => start,
+            None => {
+                let start = rustix::fs::readlink(self.base_path(base), Vec::new()).ok()?.into_bytes();
+                if base == Base::Directory {
+                    self.places.remember_working(self.tid, &start, self.now_us);
+                }
+                start
+            }
+        };
         if !start.starts_with(b"/") || start.ends_with(b" (deleted)") {
             return None;
         }
@@ -273,7 +340,7 @@ fn open_without_links(text: &[u8]) -> Result<OwnedFd, Errno> {
 }
 
 /// Lets the kernel resolve the path, where it means the same for us as for the caller.
-fn resolved_by_kernel(text: &[u8], caller: &Caller) -> Option<Named> {
+fn resolved_by_kernel(text: &[u8], caller: &Caller<'_>) -> Option<Named> {
     let fd = rustix::fs::openat2(CWD, text, O_PATH, Mode::empty(), ResolveFlags::NO_MAGICLINKS).ok()?;
     let result = named(fd).ok()?;
     // `/proc/self` is not a magic link: it led to our own folder.
@@ -317,6 +384,14 @@ fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     path
 }
 
+/// Splits an absolute path into its folder and the name in it; nothing for the root.
+fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().rposition(|b| *b == b'/')?;
+    let name = text.get(at + 1..).filter(|name| !name.is_empty())?;
+    let folder = text.get(..at)?;
+    Some((if folder.is_empty() { b"/" } else { folder }, name))
+}
+
 fn missing(path: Vec<u8>) -> Named {
     Named { path, file: None, place: None }
 }
@@ -328,7 +403,7 @@ fn not_there(at: OwnedFd, part: Vec<u8>, rest: &VecDeque<Vec<u8>>) -> Named {
     for more in rest {
         path = join(&path, more);
     }
-    let place = rest.is_empty().then_some((at, part));
+    let place = rest.is_empty().then(|| (Arc::new(at), part));
     Named { path, file: None, place }
 }
 
@@ -341,7 +416,7 @@ fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
 fn named(fd: OwnedFd) -> Result<Named, Errno> {
     let path = path_of(&fd)?;
     let stat = rustix::fs::fstat(&fd)?;
-    Ok(Named { path, file: Some(Found { fd: Some(fd), stat }), place: None })
+    Ok(Named { path, file: Some(Found { fd: Some(Arc::new(fd)), stat }), place: None })
 }
 
 fn same(a: &OwnedFd, b: &OwnedFd) -> Result<bool, Errno> {
@@ -375,14 +450,20 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
     use std::path::Path;
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-    fn me() -> Caller {
+    fn caller(pid: u32, tid: u32) -> Caller<'static> {
+        // Another time for each: nothing is remembered from one to the next.
+        static PLACES: LazyLock<Places> = LazyLock::new(Places::default);
+        static TIME: AtomicU64 = AtomicU64::new(1);
+        let now_us = TIME.fetch_add(crate::places::LIFE_US, Ordering::Relaxed);
+        Caller { pid, tid, other_view: false, places: &PLACES, now_us }
+    }
+
+    fn me() -> Caller<'static> {
         let pid = std::process::id();
-        Caller {
-            pid,
-            tid: rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(),
-            other_view: false,
-        }
+        caller(pid, rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned())
     }
 
     fn object(path: &Path) -> String {
@@ -439,7 +520,7 @@ mod tests {
         }
         // A caller that is not us: the folder that is named is its own.
         let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
-        let other = Caller { pid: child.id(), tid: child.id(), other_view: false };
+        let other = caller(child.id(), child.id());
         let named = other.object(Base::Directory, b"/proc/self/status", true).unwrap();
         assert_eq!(named.path, format!("/proc/{}/status", child.id()).into_bytes());
         let named = other.object(Base::Directory, b"/proc/thread-self", true).unwrap();

@@ -30,6 +30,9 @@ const END_PATIENCE: Duration = Duration::from_secs(15);
 /// How long processes that the agent left behind are waited for before the front is let go.
 const STRAGGLERS: Duration = Duration::from_millis(50);
 
+/// For how many descriptors room is made: two for each process, and those of directories in use.
+const DESCRIPTORS: u32 = 2_048;
+
 /// How often is looked after threads that are stuck in a file system that the tree itself serves.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -120,6 +123,8 @@ impl Session {
     fn start(plan: Plan, wire: Arc<Wire>, mask: Mask, guard: OwnedFd) -> Result<Self, Failure> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::new)?;
         let descriptors = process::raise_descriptor_limit().ok();
+        // It only saves time; a limit that is lower is no reason not to start.
+        drop(process::make_room_for_descriptors(DESCRIPTORS));
         let ledger = Ledger::open(&plan.ledger).map_err(Failure::new)?;
         let folder = LiveFolder::create(&plan.run, plan.id, &plan.ledger)
             .map_err(|error| Failure::new(format!("{}: {error}", plan.run.display())))?;
@@ -208,6 +213,7 @@ impl Session {
     /// Attends to the agent until nothing is left of its tree.
     fn attend(&mut self) -> io::Result<()> {
         let ends = self.observer.ends()?;
+        self.observer.collect_ends();
         loop {
             let mut fds = [
                 PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
@@ -219,10 +225,8 @@ impl Session {
             let watched = if self.released { 4 } else { 5 };
             let watched = fds.get_mut(..watched).unwrap_or_default();
             rustix::io::retry_on_intr(|| poll(watched, Some(&self.patience())))?;
-            let [signal, ended, failed, guard, front] = fds.map(|fd| !fd.revents().is_empty());
-            if ended {
-                self.observer.collect_ends();
-            }
+            let [signal, _, failed, guard, front] = fds.map(|fd| !fd.revents().is_empty());
+            self.observer.collect_ends();
             if failed {
                 self.end_agent("the ledger can't be written")?;
             }

@@ -206,6 +206,18 @@ pub fn raise_descriptor_limit() -> io::Result<DescriptorLimit> {
     Ok(DescriptorLimit(old))
 }
 
+/// Makes room for this many descriptors at once. In a process with threads, each doubling of the table waits
+/// for all CPUs, for milliseconds; so this is for before the first thread.
+///
+/// # Errors
+/// That of `fcntl(2)`: EINVAL or EMFILE beyond the limit.
+pub fn make_room_for_descriptors(count: u32) -> io::Result<()> {
+    let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    drop(rustix::io::fcntl_dupfd_cloexec(&null, last)?);
+    Ok(())
+}
+
 /// A limit on open descriptors, to be put back.
 #[derive(Debug, Clone)]
 pub struct DescriptorLimit(pub(crate) rustix::process::Rlimit);

@@ -1,5 +1,6 @@
 //! Time, passed in and never read here.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -47,17 +48,52 @@ impl Timestamp {
     }
 }
 
+/// How long the part before the fraction is, `2026-01-02T03:04:05.`.
+const SECOND_LENGTH: usize = 20;
+
+thread_local! {
+    /// The second that was written last, as text: times are mostly written in order.
+    static SECOND: Cell<(i64, [u8; SECOND_LENGTH])> = const { Cell::new((i64::MIN, [b'0'; SECOND_LENGTH])) };
+}
+
+impl Timestamp {
+    /// Writes the form that records use into a buffer.
+    fn text(self) -> [u8; SECOND_LENGTH + 10] {
+        let (second, nanos) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000));
+        let (mut known, mut start) = SECOND.get();
+        if known != second {
+            // Every i64 of nanoseconds (1677 to 2262) is inside what jiff can show.
+            let stamp = jiff::Timestamp::from_second(second).unwrap_or_default().to_string();
+            for (to, from) in start.iter_mut().zip(stamp.bytes()) {
+                *to = from;
+            }
+            if let Some(dot) = start.last_mut() {
+                *dot = b'.';
+            }
+            known = second;
+            SECOND.set((known, start));
+        }
+        let mut text = [b'Z'; SECOND_LENGTH + 10];
+        let mut rest = nanos;
+        let (head, tail) = text.split_at_mut(SECOND_LENGTH);
+        head.copy_from_slice(&start);
+        for digit in tail.iter_mut().rev().skip(1) {
+            *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+        }
+        text
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every i64 of nanoseconds (1677 to 2262) is inside what jiff can show.
-        let stamp = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
-        write!(f, "{stamp:.9}")
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
