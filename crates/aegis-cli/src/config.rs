@@ -115,9 +115,13 @@ impl Configuration {
     pub(crate) fn read(path: &Path, folder: &Path) -> Result<Self, CliError> {
         let text = read(path)?.unwrap_or_default();
         let written: Written = parse(path, &text)?;
+        if folder.file_name().is_some_and(|folder| folder != written.name.as_str()) {
+            let message = format!("{}: `name` is `{}`, the folder has another", path.display(), written.name);
+            return Err(CliError::failed(message).hint("they must be the same"));
+        }
         let ledger_is_set = written.ledger_path.is_some();
         let ledger = match written.ledger_path {
-            Some(path) => resolve(folder, &path),
+            Some(path) => one_name(&resolve(folder, &path)),
             None => folder.join("audit.db"),
         };
         let sandbox_dir = written.sandbox_dir.map(|dir| resolve(folder, &dir));
@@ -129,6 +133,14 @@ impl Configuration {
             ledger_is_set,
             file: path.to_path_buf(),
         })
+    }
+}
+
+/// Returns the name of a file in a folder whose links are resolved: one ledger has one name.
+fn one_name(path: &Path) -> PathBuf {
+    match (path.parent().and_then(|folder| std::fs::canonicalize(folder).ok()), path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path.to_path_buf(),
     }
 }
 

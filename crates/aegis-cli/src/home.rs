@@ -31,7 +31,15 @@ impl Home {
         };
         let root = std::path::absolute(&root)
             .map_err(|e| CliError::failed(format!("{} can't be used as a home: {e}", root.display())))?;
-        let home = Self { root };
+        // Links are resolved once, here: one folder has one name from then on.
+        let resolved = match (std::fs::canonicalize(&root), root.parent(), root.file_name()) {
+            (Ok(resolved), ..) => Some(resolved),
+            (Err(_), Some(parent), Some(name)) => {
+                std::fs::canonicalize(parent).ok().map(|parent| parent.join(name))
+            }
+            _ => None,
+        };
+        let home = Self { root: resolved.unwrap_or(root) };
         if home.root.exists() {
             check_private(&home.root)?;
         }

@@ -20,6 +20,7 @@ pub mod spool;
 pub mod store;
 pub mod verify;
 
+pub use aegis_proof::RecordError;
 pub use error::LedgerError;
 pub use query::{Filter, Row, SessionRow};
 pub use recorder::{Receipt, Recorder};

@@ -57,11 +57,12 @@ pub enum Trouble {
 }
 
 /// The writing side of a session's ledger.
-#[derive(Debug)]
 pub struct Recorder {
     session: SessionId,
     spool: Mutex<Spooling>,
     shared: Arc<Shared>,
+    trouble: Arc<dyn Fn(Trouble) + Send + Sync>,
+    folder: PathBuf,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -74,6 +75,8 @@ struct Spooling {
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// It was said that the disk has no room for the spool.
+    disk_told: AtomicBool,
     /// There is something that the writer has not looked for yet.
     dirty: AtomicBool,
     /// The first segment that is not yet in the ledger.
@@ -100,6 +103,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
 impl Recorder {
     /// Starts recording a session: makes its spool in `folder` and starts the writer.
     ///
@@ -111,18 +120,19 @@ impl Recorder {
         ledger: Ledger,
         session: SessionId,
         folder: &Path,
-        trouble: impl Fn(Trouble) + Send + 'static,
+        trouble: impl Fn(Trouble) + Send + Sync + 'static,
     ) -> Result<Self, LedgerError> {
         let explain = |e| LedgerError::from_io(folder, e);
         let spool = Spool::create(folder).map_err(explain)?;
         let reader = Reader::open(folder).map_err(explain)?;
+        let trouble: Arc<dyn Fn(Trouble) + Send + Sync> = Arc::new(trouble);
         let shared = Arc::new(Shared { oldest: AtomicU64::new(1), ..Shared::default() });
         let writer = Writer {
             ledger,
             session,
             reader,
             shared: Arc::clone(&shared),
-            trouble: Box::new(trouble),
+            trouble: Arc::clone(&trouble),
             pending: Vec::new(),
             held_since: None,
             expected: 1,
@@ -133,6 +143,8 @@ impl Recorder {
             session,
             spool: Mutex::new(Spooling { spool, n: 0, buffer: Vec::with_capacity(1024) }),
             shared,
+            trouble,
+            folder: folder.to_path_buf(),
             writer: Mutex::new(Some(thread.map_err(explain)?)),
         })
     }
@@ -182,7 +194,11 @@ impl Recorder {
             match spool.append(kind, n, bytes, oldest) {
                 Ok(()) => break,
                 // Behind or out of space: the caller waits, and with it the agent, until there is room.
-                Err(Full::Behind | Full::Disk(_)) => self.wait_for_room()?,
+                Err(Full::Behind) => self.wait_for_room()?,
+                Err(Full::Disk(error)) => {
+                    self.tell_of_disk(&error);
+                    self.wait_for_room()?;
+                }
             }
         }
         if !self.shared.dirty.swap(true, Ordering::AcqRel) {
@@ -190,6 +206,14 @@ impl Recorder {
             self.shared.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// Says once that the spool can't grow.
+    fn tell_of_disk(&self, error: &std::io::Error) {
+        if !self.shared.disk_told.swap(true, Ordering::AcqRel) {
+            let folder = self.folder.display();
+            (self.trouble)(Trouble::Waiting(format!("no space is left for the spool in {folder} ({error})")));
+        }
     }
 
     fn wait_for_room(&self) -> Result<(), LedgerError> {
@@ -201,12 +225,6 @@ impl Recorder {
         self.shared.wake.notify_one();
         drop(self.shared.room.wait_timeout(orders, RETRY));
         Ok(())
-    }
-
-    /// Makes the spool's next segment ahead of need; called from time to time off the hot path.
-    pub fn make_room(&self) {
-        // Where the disk is full, the call that needs the segment finds out.
-        drop(lock(&self.spool).spool.make_spare());
     }
 
     /// Records what the session itself has to say; returns once it is in a synced commit, behind all that was
@@ -259,7 +277,7 @@ struct Writer {
     session: SessionId,
     reader: Reader,
     shared: Arc<Shared>,
-    trouble: Box<dyn Fn(Trouble) + Send>,
+    trouble: Arc<dyn Fn(Trouble) + Send + Sync>,
     pending: Vec<Spooled>,
     /// When the event that holds the others back was first seen, in microseconds.
     held_since: Option<(u64, u64)>,

@@ -184,8 +184,12 @@ fn take_in(ledger: &mut Ledger, found: &Found) -> Result<(), LedgerError> {
     if torn {
         batch.push(gap_event(session, expected, expected, true)?);
     }
-    batch.extend(the_end(session)?);
-    ledger.append(&batch)?;
+    if !ledger.has_ended(session)? {
+        batch.extend(the_end(session)?);
+    }
+    if !batch.is_empty() {
+        ledger.append(&batch)?;
+    }
     Ok(())
 }
 
@@ -207,7 +211,7 @@ fn evidence(folder: &Path) -> io::Result<Vec<u64>> {
 fn the_end(session: SessionId) -> Result<[Entry; 2], LedgerError> {
     let moment = aegis_sys::clock::SystemClock.now();
     let event = |what| Event { at: moment.wall, mono_us: moment.mono_us, what };
-    let detail = "the session's process died; its agent was ended by the guard".to_owned();
+    let detail = "the session's process died, or could not write its end".to_owned();
     let gap = What::Gap(Gap { detail: detail.clone(), process: None, reason: GapReason::SessionLost });
     let end = What::SessionEnd(Box::new(SessionEnd {
         counts: Default::default(),

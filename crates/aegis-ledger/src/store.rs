@@ -129,6 +129,7 @@ impl Ledger {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        make_private(path)?;
         let mut ledger = Self::connect(path, flags)?;
         ledger.prepare_for_writing().map_err(|e| ledger.explain(e))?;
         if ledger.check_identity()? == Identity::Empty {
@@ -255,6 +256,16 @@ impl Ledger {
         Ok(seq)
     }
 
+    /// Says whether a session's end is in the ledger.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub fn has_ended(&self, session: SessionId) -> Result<bool, LedgerError> {
+        let sql = "SELECT end_seq IS NOT NULL FROM sessions WHERE uuid = ?1";
+        let ended = self.connection.query_row(sql, [session.to_string()], |row| row.get(0)).optional();
+        ended.map(|ended| ended.unwrap_or(false)).map_err(|e| self.explain(e))
+    }
+
     /// Returns the last number that a producer of a session has in the ledger, 0 where it has none.
     ///
     /// # Errors
@@ -266,6 +277,16 @@ impl Ledger {
             .optional()
             .map(|n| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
             .map_err(|e| self.explain(e))
+    }
+}
+
+/// Makes the file, for its owner only, where it is not there; SQLite gives its other files the same mode.
+fn make_private(path: &Path) -> Result<(), LedgerError> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(_) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(LedgerError::from_io(path, error.into())),
     }
 }
 

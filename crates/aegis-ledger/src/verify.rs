@@ -4,7 +4,7 @@ use aegis_proof::{Chain, Fault, Hash};
 use aegis_types::Event;
 
 use crate::LedgerError;
-use crate::store::{Class, Ledger};
+use crate::store::{Class, KINDS, Ledger};
 
 /// What verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,8 @@ impl Ledger {
         let mut chain = Chain::default();
         let mut verdict =
             Verdict { records: 0, head: Hash::ZERO, recovered: 0, gaps: 0, fault: None, index_fault: None };
-        let sql = "SELECT seq, record, at, kind, action FROM records ORDER BY seq";
+        let sql = "SELECT seq, record, at, kind, action, uuid, start_seq, end_seq FROM records
+                   LEFT JOIN sessions ON id = session ORDER BY seq";
         let mut statement = self.connection.prepare(sql).map_err(|e| self.explain(e))?;
         let mut rows = statement.query([]).map_err(|e| self.explain(e))?;
         while let Some(row) = rows.next().map_err(|e| self.explain(e))? {
@@ -49,19 +50,29 @@ impl Ledger {
             let seq = row.get::<_, i64>(0).map_err(get)?;
             let record = row.get_ref(1).map_err(get)?.as_blob().unwrap_or_default();
             let number = u64::try_from(seq).unwrap_or(0);
-            match chain.push(number, record) {
-                Ok(header) => verdict.recovered += u64::from(header.recovered),
+            let header = match chain.push(number, record) {
+                Ok(header) => header,
                 Err(fault) => {
                     verdict.fault = Some(fault);
                     break;
                 }
-            }
+            };
+            verdict.recovered += u64::from(header.recovered);
             let kind: i64 = row.get(3).map_err(get)?;
             let action: Option<i64> = row.get(4).map_err(get)?;
             verdict.gaps += u64::from(kind == 1);
             if verdict.index_fault.is_none() {
                 let at: i64 = row.get(2).map_err(get)?;
-                if !index_agrees(record, at, kind, action) {
+                let session: Option<String> = row.get(5).map_err(get)?;
+                // The session's row names its first and last record.
+                let bounds: [Option<i64>; 2] = [row.get(6).map_err(get)?, row.get(7).map_err(get)?];
+                let named = match KINDS.get(usize::try_from(kind).unwrap_or(usize::MAX)) {
+                    Some(&"session_start") => bounds[0] == Some(seq),
+                    Some(&"session_end") => bounds[1] == Some(seq),
+                    _ => true,
+                };
+                let agrees = named && session.as_deref() == Some(&header.session);
+                if !agrees || !index_agrees(record, at, kind, action) {
                     verdict.index_fault = Some(number);
                 }
             }

@@ -101,6 +101,15 @@ impl Sign {
     }
 }
 
+impl Sign {
+    /// Returns the file that this sign shows to be new.
+    #[must_use]
+    pub fn made(&self) -> Option<FileId> {
+        let Sign::Appeared(folder, name) = self else { return None };
+        rustix::fs::statat(folder, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| file_id(&stat))
+    }
+}
+
 /// Takes a look at a socket of the process; it is closed again at once, so that the process' own closing is
 /// the last.
 pub(crate) fn socket(pidfd: &OwnedFd, fd: i32) -> Option<OwnedFd> {

@@ -19,7 +19,7 @@ use crate::execute;
 use crate::network::{self, Address};
 use crate::observer::{Observer, Sink};
 use crate::processes::{self, START_STACK, stat_number};
-use crate::resolve::{Base, Caller, Found, Named, PATH_MAX, is_below};
+use crate::resolve::{Base, Caller, Found, Named, PATH_MAX};
 use crate::{elsewhere, mask};
 
 /// An event in the making.
@@ -141,7 +141,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Shape::SocketCall => self.multiplexed(&mut looked),
             Shape::Exit => looked.exit_code = Some(self.descriptor(0)),
             Shape::ExitThread => {
-                looked.exit_code = Some(self.descriptor(0));
+                looked.exit_code = (self.caller.tid == self.caller.pid).then(|| self.descriptor(0));
                 looked.thread_ends = true;
             }
             Shape::ChangeView => {
@@ -374,7 +374,6 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let outcome = if named.place.is_some() { Outcome::Unknown } else { Outcome::Missing };
         looked.add(action, Resource::Path(Text::new(named.path.clone())), outcome);
         if named.file.is_none() {
-            self.made(&named.path);
             looked.sign(named.place.map(|(folder, name)| Sign::Appeared(folder, name)));
         }
     }
@@ -391,7 +390,6 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let outcome = if there && named.place.is_some() { Outcome::Unknown } else { Outcome::Missing };
         looked.push(Action::FileWrite, Resource::Path(Text::new(named.path.clone())), outcome).pre = pre;
         if named.file.is_none() {
-            self.made(&named.path);
             looked.sign(named.place.map(|(folder, name)| Sign::Appeared(folder, name)));
         }
     }
@@ -453,37 +451,25 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
 
     // ---- former contents
 
-    fn is_kept(&self, path: &[u8]) -> bool {
-        let dir = &self.observer.settings.dir;
-        !dir.is_empty() && is_below(path, dir)
-    }
-
     /// Keeps what a file holds, where it is a plain file of the kept directory.
     fn before_change(&self, named: &Named) -> Option<PreImage> {
-        if !self.is_kept(&named.path) {
+        if !self.observer.is_kept(&named.path) {
             return None;
         }
-        let Some(found) = &named.file else {
-            self.made(&named.path);
-            return None;
-        };
+        let found = named.file.as_ref()?;
         if found.kind() != FileType::RegularFile {
             return None;
         }
         let size = u64::try_from(found.stat.st_size).unwrap_or(0);
         let fd = named.open()?;
-        self.observer.preimages().before_change(&named.path, &fd, size)
-    }
-
-    fn made(&self, path: &[u8]) {
-        if self.is_kept(path) {
-            self.observer.preimages().made(path);
-        }
+        self.observer.preimages().before_change(file_id(&found.stat), &fd, size)
     }
 
     // ---- programs
 
     fn execute(&self, looked: &mut Looked, at: At, argv: u8, flags: Option<u8>) {
+        // Whatever is seen of it, it may succeed: another thread can make the file in time.
+        looked.executes = true;
         let flags = flags.map_or(0, |index| self.argument(index));
         let named = match self.read_path(at) {
             Ok(path) if path.is_empty() && flags & EMPTY_PATH != 0 => {
@@ -501,10 +487,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let masked = mask::arguments(&mut arguments.list);
         let named = match named {
             Ok(named) => named,
-            Err(why) => {
-                looked.executes = true;
-                return self.unread(looked, Action::ProcessSpawn, why);
-            }
+            Err(why) => return self.unread(looked, Action::ProcessSpawn, why),
         };
         let path = named.path;
         let program = Program {
@@ -516,7 +499,6 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
         looked.add(Action::ProcessSpawn, Resource::Program(program), outcome);
         let Some(found) = named.file else { return };
-        looked.executes = true;
         if self.gains_privileges(&found, &path) {
             looked.refusal = Some(SETUID);
         }
@@ -628,7 +610,9 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Address::Path(path) => {
                 let named = self.caller.object(Base::Directory, &path, true);
                 let (path, there) = named.map_or((path, true), |named| (named.path, named.file.is_some()));
-                self.who_listens(looked, &path);
+                if there {
+                    self.who_listens(looked, &path);
+                }
                 Some((Resource::Unix(Text::new(path)), there, None))
             }
             Address::Abstract(name) => {
@@ -694,7 +678,6 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Address::Internet(ip, port) => (self.endpoint(fd, ip, port), Some((ip, port))),
             Address::Path(path) => {
                 let path = self.caller.name(Base::Directory, &path).map_or(path, |named| named.path);
-                self.made(&path);
                 looked.own_socket = Some((path.clone(), self.socket_inode(fd)));
                 (Resource::Unix(Text::new(path)), None)
             }

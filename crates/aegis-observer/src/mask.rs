@@ -136,6 +136,8 @@ fn assignment(rest: &[u8]) -> Option<(usize, usize)> {
     let gap = match after {
         [b'"', b':', ..] | [b'\'', b':', ..] => 2,
         [b'=' | b':', ..] => 1,
+        // `--word value`, inside a command line that is one argument.
+        [b' ', next, ..] if rest.starts_with(b"-") && *next != b'-' => 1,
         _ => return None,
     };
     if !is_secret_word(rest.get(..name)?) {
@@ -192,6 +194,7 @@ mod tests {
                 vec!["git", "clone", "https://me:***@host/x?a=b@c"],
             ),
             (vec!["sh", "-c", "KEY=sk-ant-abcdefghijklmnop run"], vec!["sh", "-c", "KEY=sk-*** run"]),
+            (vec!["sh", "-c", "x --password hunter2 y"], vec!["sh", "-c", "x --password *** y"]),
             (vec!["aws", "AKIAABCDEFGHIJKLMNOP"], vec!["aws", "AKIA***"]),
             (
                 vec!["curl", "-d", "{\"token\": \"abc\", \"n\": 1}"],

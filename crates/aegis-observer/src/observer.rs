@@ -23,17 +23,23 @@ use crate::look::{Draft, Look, Looked};
 use crate::places::Places;
 use crate::preimage::PreImages;
 use crate::processes::{IdentifyError, Known, Processes, exe};
-use crate::resolve::Caller;
+use crate::resolve::{Caller, is_below};
 use crate::summary::Summary;
 
 /// Names a recorded event until its outcome is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(pub u64);
 
-/// Why a sink takes no more.
+/// Why a sink does not take an event.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SinkError(pub String);
+pub enum SinkError {
+    /// The event is too large for a record.
+    #[error("an event is too large for a record")]
+    TooLarge,
+    /// It takes no more.
+    #[error("{0}")]
+    Stopped(String),
+}
 
 /// Where events go.
 pub trait Sink: Send + Sync {
@@ -244,7 +250,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             Ok(None) => notification.proceed(),
             Ok(Some(errno)) => notification.refuse(errno),
             // No record, no grant.
-            Err(SinkError(_)) => notification.refuse(libc::EIO),
+            Err(_) => notification.refuse(libc::EIO),
         }
     }
 
@@ -292,12 +298,18 @@ impl<S: Sink, C: Clock> Observer<S, C> {
 
     fn evaluate(&self, checks: Vec<Check>, pidfd: &OwnedFd) {
         for check in checks {
-            if check.sign.shows(pidfd) {
-                let mut state = self.state();
-                for (ticket, action, name) in check.acts {
-                    self.sink.took_effect(ticket);
-                    state.summary.took_effect(action, &name);
-                }
+            if !check.sign.shows(pidfd) {
+                continue;
+            }
+            if check.acts.iter().any(|(_, _, name)| self.is_kept(name))
+                && let Some(file) = check.sign.made()
+            {
+                self.preimages().made(file);
+            }
+            for (ticket, action, name) in check.acts {
+                // May wait for room: no lock is held.
+                self.sink.took_effect(ticket);
+                self.state().summary.took_effect(action, &name);
             }
         }
     }
@@ -429,8 +441,21 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             resource: draft.resource,
             status: None,
         };
-        let event = self.event(What::Action(Box::new(act)));
-        self.sink.record(&event, waiting).map(Some)
+        let mut event = self.event(What::Action(Box::new(act)));
+        match self.sink.record(&event, waiting) {
+            Err(SinkError::TooLarge) => {
+                // Paths alone always fit; arguments can be many times longer in a record than they are.
+                if let What::Action(act) = &mut event.what
+                    && let Resource::Program(program) = &mut act.resource
+                {
+                    let all = program.argv.len() as u64 + program.argv_omitted.unwrap_or(0);
+                    program.argv.clear();
+                    program.argv_omitted = Some(all);
+                }
+                self.sink.record(&event, waiting).map(Some)
+            }
+            other => other.map(Some),
+        }
     }
 
     fn fold(&self, pid: u32, draft: &Draft) -> Fold {
@@ -446,6 +471,12 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         let mut state = self.state();
         let Some(known) = state.processes.get_mut(pid) else { return Fold::No };
         known.folds.count(path.as_bytes(), draft.action == Action::DirList)
+    }
+
+    /// Says whether a file is of the directory whose former contents are kept.
+    pub(crate) fn is_kept(&self, path: &[u8]) -> bool {
+        let dir = &self.settings.dir;
+        !dir.is_empty() && is_below(path, dir)
     }
 
     /// Returns the path that a socket was bound to.

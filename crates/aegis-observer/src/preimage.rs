@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -15,6 +14,8 @@ use aegis_types::PreImage;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
+use crate::evidence::FileId;
+
 /// The largest content that is kept, in bytes.
 pub const KEEP_MAX: u64 = 16 << 20;
 
@@ -22,21 +23,15 @@ pub const KEEP_MAX: u64 = 16 << 20;
 pub const HASH_MAX: u64 = 256 << 20;
 
 /// The most files of one session that are remembered as seen; beyond, contents are not kept any more.
-const FILES_MAX: usize = 2_000_000;
+const FILES_MAX: usize = 1_000_000;
 
 /// Keeps contents for one session.
 #[derive(Debug)]
 pub struct PreImages {
     objects: PathBuf,
-    /// Hashes of the paths that were changed or made in this session.
-    seen: HashSet<u64>,
+    /// The files that were changed or made in this session.
+    seen: HashSet<FileId>,
     counter: u64,
-}
-
-fn key(path: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl PreImages {
@@ -46,16 +41,16 @@ impl PreImages {
         Self { objects, seen: HashSet::new(), counter: 0 }
     }
 
-    /// Remembers that a path is this session's own: what it holds from now on was written by it.
-    pub fn made(&mut self, path: &[u8]) {
+    /// Remembers that a file is this session's own: what it holds was written by it.
+    pub fn made(&mut self, file: FileId) {
         if self.seen.len() < FILES_MAX {
-            self.seen.insert(key(path));
+            self.seen.insert(file);
         }
     }
 
-    /// Keeps what the file at this path holds, where this session has not changed it before.
-    pub fn before_change(&mut self, path: &[u8], file: &OwnedFd, size: u64) -> Option<PreImage> {
-        if self.seen.len() >= FILES_MAX || !self.seen.insert(key(path)) {
+    /// Keeps what a file holds, where this session has neither made nor changed it before.
+    pub fn before_change(&mut self, id: FileId, file: &OwnedFd, size: u64) -> Option<PreImage> {
+        if self.seen.len() >= FILES_MAX || !self.seen.insert(id) {
             return None;
         }
         let nothing = PreImage { kept: false, sha256: None, size };
@@ -152,14 +147,14 @@ mod tests {
         let file = folder.path().join("f");
         File::create(&file).unwrap().write_all(b"old").unwrap();
         let mut images = PreImages::new(objects.clone());
-        let image = images.before_change(b"/f", &opath(&file), 3).unwrap();
+        let image = images.before_change((1, 1), &opath(&file), 3).unwrap();
         assert!(image.kept);
         let hash = image.sha256.unwrap();
         assert_eq!(hash, "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4");
         assert_eq!(std::fs::read(object_path(&objects, &hash)).unwrap(), b"old");
-        assert_eq!(images.before_change(b"/f", &opath(&file), 3), None);
-        images.made(b"/g");
-        assert_eq!(images.before_change(b"/g", &opath(&file), 3), None);
+        assert_eq!(images.before_change((1, 1), &opath(&file), 3), None);
+        images.made((1, 2));
+        assert_eq!(images.before_change((1, 2), &opath(&file), 3), None);
     }
 
     #[test]
@@ -172,7 +167,7 @@ mod tests {
             [(KEEP_MAX, true, true), (KEEP_MAX + 1, false, true), (HASH_MAX + 1, false, false)]
         {
             handle.set_len(size).unwrap();
-            let image = images.before_change(format!("/{size}").as_bytes(), &opath(&file), size).unwrap();
+            let image = images.before_change((2, size), &opath(&file), size).unwrap();
             assert_eq!((image.kept, image.sha256.is_some(), image.size), (kept, hashed, size));
         }
     }

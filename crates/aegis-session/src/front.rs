@@ -44,15 +44,19 @@ pub fn run(plan: Plan, mut notice: impl FnMut(&str)) -> Result<Finished, Session
         .map_err(io::Error::from)
         .map_err(failed("this process can't be made a subreaper"))?;
     let (ours, theirs) = Wire::pair().map_err(failed("a socket pair can't be made"))?;
-    let mut theirs = Some(theirs);
+    let mut ends = Some((ours, theirs));
     let in_guard = || {
-        let Some(wire) = theirs.take() else { return 1 };
-        i32::from(guard::run(plan, wire, mask).is_err())
+        let Some((ours, theirs)) = ends.take() else { return 1 };
+        // Held by nobody but the front, so that its death shows at the other end.
+        drop(ours);
+        i32::from(guard::run(plan, theirs, mask).is_err())
     };
     let guard = process::fork(in_guard).map_err(failed("the guard can't be started"))?;
+    let Some((wire, theirs)) = ends else {
+        return Err(SessionError::Failed("the socket pair is gone".to_owned()));
+    };
     drop(theirs);
-    let front =
-        Front { wire: ours, guard, signals: Signals::new().map_err(failed("signals can't be read"))? };
+    let front = Front { wire, guard, signals: Signals::new().map_err(failed("signals can't be read"))? };
     // Pipes that were handed down belong to the agent alone from now on; standard error is ours, too.
     for fd in 0..2 {
         aegis_sys::files::drop_standard(fd).map_err(failed("/dev/null can't be opened"))?;

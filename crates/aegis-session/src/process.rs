@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aegis_ledger::recorder::Trouble;
 use aegis_ledger::recovery::LiveFolder;
-use aegis_ledger::{Ledger, Receipt, Recorder};
+use aegis_ledger::{Ledger, LedgerError, Receipt, RecordError, Recorder};
 use aegis_observer::{Observer, Sink, SinkError, Ticket};
 use aegis_sys::clock::{SystemClock, monotonic_us};
 use aegis_sys::launch::{self, Launcher, Step};
@@ -47,8 +47,10 @@ impl Sink for SessionSink {
     fn record(&self, event: &Event, waiting: bool) -> Result<Ticket, SinkError> {
         let receipt =
             if waiting { self.recorder.observe_waiting(event) } else { self.recorder.observe(event) };
-        match receipt.map_err(|error| SinkError(error.to_string()))? {
-            Receipt::Spooled(n) | Receipt::Durable(n) => Ok(Ticket(n)),
+        match receipt {
+            Ok(Receipt::Spooled(n) | Receipt::Durable(n)) => Ok(Ticket(n)),
+            Err(LedgerError::Record(RecordError::TooLarge(_))) => Err(SinkError::TooLarge),
+            Err(error) => Err(SinkError::Stopped(error.to_string())),
         }
     }
 
@@ -182,7 +184,8 @@ impl Session {
         let name = command.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let event = event(What::SessionStart(Box::new(start)));
         if let Err(error) = self.recorder.append_durable(&event, START_PATIENCE) {
-            self.clean_up();
+            // The folder stays: should the start have come into the ledger after all, its end is added.
+            self.recorder.stop();
             return Err(Failure::new(error));
         }
         self.workers.start(listener).map_err(Failure::new)?;
@@ -212,21 +215,17 @@ impl Session {
 
     /// Attends to the agent until nothing is left of its tree.
     fn attend(&mut self) -> io::Result<()> {
-        let ends = self.observer.ends()?;
-        self.observer.collect_ends();
         loop {
             let mut fds = [
                 PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(ends.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.failed.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.guard.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.wire.as_fd(), PollFlags::IN),
             ];
-            let watched = if self.released { 4 } else { 5 };
+            let watched = if self.released { 3 } else { 4 };
             let watched = fds.get_mut(..watched).unwrap_or_default();
             rustix::io::retry_on_intr(|| poll(watched, Some(&self.patience())))?;
-            let [signal, _, failed, guard, front] = fds.map(|fd| !fd.revents().is_empty());
-            self.observer.collect_ends();
+            let [signal, failed, guard, front] = fds.map(|fd| !fd.revents().is_empty());
             if failed {
                 self.end_agent("the ledger can't be written")?;
             }
@@ -313,7 +312,6 @@ impl Session {
     fn release(&mut self) {
         if !self.released && self.release_at.is_some_and(|at| monotonic_us() >= at) {
             self.released = true;
-            self.observer.collect_ends();
             let report = self.report(None);
             drop(self.wire.send(&ToFront::Released(Box::new(report))));
         }
@@ -321,8 +319,9 @@ impl Session {
 
     fn report(&self, last_seq: Option<u64>) -> Report {
         let summary = self.observer.summary();
+        let short = |name: &[u8]| Text::new(name.get(..NAME_MAX).unwrap_or(name).to_vec());
         let names = |names: &aegis_observer::summary::Names| {
-            (names.first.iter().map(|name| Text::new(name.clone())).collect(), names.count())
+            (names.first.iter().map(|name| short(name)).collect(), names.count())
         };
         Report {
             exit: self.exit,
@@ -334,7 +333,7 @@ impl Session {
                 .collect(),
             written: names(&summary.written),
             deleted: names(&summary.deleted),
-            hosts: summary.hosts.iter().cloned().collect(),
+            hosts: summary.hosts.iter().map(|host| host.chars().take(HOST_MAX).collect()).collect(),
             more_hosts: summary.more_hosts,
             processes: summary.processes,
             remaining: if last_seq.is_some() { 0 } else { self.observer.living() },
@@ -363,7 +362,7 @@ impl Session {
         Ok(())
     }
 
-    fn record_end(&self, failure: Option<String>) -> Result<u64, aegis_ledger::LedgerError> {
+    fn record_end(&self, failure: Option<String>) -> Result<u64, LedgerError> {
         let summary = self.observer.summary();
         let end = SessionEnd {
             counts: summary.counts(),
@@ -405,6 +404,11 @@ impl Session {
     }
 }
 
+/// How much of a name or host goes into the report, in bytes and characters: all of them fit one message,
+/// whatever they look like in JSON.
+const NAME_MAX: usize = 400;
+const HOST_MAX: usize = 120;
+
 /// How many signals are remembered that the front has not told of.
 const HEARD_MAX: usize = 64;
 
@@ -431,11 +435,11 @@ fn event(what: What) -> Event {
     Event { at: now.wall, mono_us: now.mono_us, what }
 }
 
-fn tell_trouble(wire: Arc<Wire>, failed: Arc<OwnedFd>) -> impl Fn(Trouble) + Send + 'static {
+fn tell_trouble(wire: Arc<Wire>, failed: Arc<OwnedFd>) -> impl Fn(Trouble) + Send + Sync + 'static {
     move |trouble| {
         let text = match trouble {
             Trouble::Waiting(why) => {
-                format!("{why}; the agent goes on until the spool is full, then it waits")
+                format!("{why}: it is tried again, and an agent waits once its spool is full")
             }
             Trouble::Over => "the ledger can be written again".to_owned(),
             Trouble::Failed(why) => {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aegis_sys::clock::monotonic_us;
 use aegis_sys::seccomp::Listener;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::process::SessionObserver;
 
@@ -18,6 +19,9 @@ const WORKERS_MAX: usize = 32;
 
 /// A thread that is busy with one call for so long is stuck, in microseconds.
 const STUCK_US: u64 = 200_000;
+
+/// How often the ends of processes are collected at least.
+const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// The threads that answer notifications.
 pub(crate) struct Workers {
@@ -36,7 +40,25 @@ impl Workers {
     /// Starts the first thread.
     pub(crate) fn start(&mut self, listener: Listener) -> io::Result<()> {
         self.listener = Some(Arc::new(listener));
+        self.collect()?;
         self.add()
+    }
+
+    /// Starts the thread that records the ends of processes. It may have to wait for room in the spool, which
+    /// whoever hears signals must not.
+    fn collect(&self) -> io::Result<()> {
+        let observer = Arc::clone(&self.observer);
+        let ends = observer.ends()?;
+        observer.collect_ends();
+        std::thread::Builder::new().name("ends".into()).stack_size(512 << 10).spawn(move || {
+            loop {
+                let mut fds = [PollFd::new(&ends, PollFlags::IN)];
+                // An interrupted wait is a short one.
+                let _ = poll(&mut fds, Some(&INTERVAL));
+                observer.collect_ends();
+            }
+        })?;
+        Ok(())
     }
 
     fn add(&mut self) -> io::Result<()> {

@@ -36,26 +36,27 @@ macro_rules! words {
 }
 
 words! {
-    /// An action of an agent. Policies, records and output use these nine and no others.
+    /// An action of an agent. Policies, records and output use these nine and no others. They stand in the
+    /// order of their words, so that a map by action is written in canonical order.
     Action {
-        /// A file is opened for reading, or its content is read in another way.
-        FileRead = "FileRead",
-        /// A file is opened for writing, made, linked, or its metadata is changed.
-        FileWrite = "FileWrite",
-        /// A name is removed: unlink, rmdir, the source of a rename.
-        FileDelete = "FileDelete",
         /// A directory is made.
         DirCreate = "DirCreate",
         /// A directory is opened, to be listed.
         DirList = "DirList",
+        /// A name is removed: unlink, rmdir, the source of a rename.
+        FileDelete = "FileDelete",
+        /// A file is opened for reading, or its content is read in another way.
+        FileRead = "FileRead",
+        /// A file is opened for writing, made, linked, or its metadata is changed.
+        FileWrite = "FileWrite",
         /// A connection is made, a datagram is sent to an address, or an address is listened on.
         NetConnect = "NetConnect",
-        /// A tool of the agent is called.
-        ToolCall = "ToolCall",
-        /// A program is executed.
-        ProcessSpawn = "ProcessSpawn",
         /// A process has ended.
         ProcessExit = "ProcessExit",
+        /// A program is executed.
+        ProcessSpawn = "ProcessSpawn",
+        /// A tool of the agent is called.
+        ToolCall = "ToolCall",
     }
 }
 
@@ -115,5 +116,6 @@ mod tests {
             assert_eq!(Action::from_word(action.word()), Some(*action));
         }
         assert_eq!(Action::from_word("fileread"), None);
+        assert!(Action::ALL.is_sorted_by_key(|action| action.word()));
     }
 }

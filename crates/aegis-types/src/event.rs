@@ -205,7 +205,7 @@ pub enum GapReason {
     IoUring,
     /// A request went to a process that works for others, outside the observed tree.
     LeftTree,
-    /// Calls of another architecture are not decoded.
+    /// A program of another architecture: its calls are decoded by a smaller table.
     ForeignArchitecture,
     /// A process can't be read, so the names it uses are not known.
     Unreadable,
@@ -266,6 +266,9 @@ pub struct SessionStart {
     pub isolation: String,
     /// Kernel name and release.
     pub kernel: String,
+    /// Something that looked like a secret was replaced in `argv`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub masked: bool,
     /// `wrap`, `pilot` or `run`.
     pub mode: String,
     /// What observes.

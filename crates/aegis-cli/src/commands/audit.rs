@@ -111,7 +111,7 @@ pub(crate) fn verify(home: &Home, which: &Which, json: &Json) -> Result<u8, CliE
 fn verdict_json(source: &Source, verdict: &Verdict) -> serde_json::Value {
     json!({
         "name": source.configuration.name.as_str(),
-        "ledger": source.configuration.ledger,
+        "ledger": source.configuration.ledger.to_string_lossy(),
         "good": verdict.is_good(),
         "entries": verdict.records,
         "head": verdict.head.to_string(),

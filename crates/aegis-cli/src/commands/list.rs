@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use aegis_ledger::Ledger;
+use aegis_ledger::{Ledger, LedgerError};
 use aegis_types::AgentName;
 use serde_json::json;
 
@@ -19,7 +19,8 @@ pub(crate) fn list(home: &Home, options: &Json) -> Result<(), CliError> {
         let configuration = home.configuration(&name)?;
         let sessions = match Ledger::open_to_read(&configuration.ledger) {
             Ok(ledger) => ledger.sessions()?,
-            Err(_) => Vec::new(),
+            Err(LedgerError::Missing(_)) => Vec::new(),
+            Err(error) => return Err(error.into()),
         };
         let last = sessions.last().map(|session| session.started_at);
         let is_active = active.as_ref() == Some(&name);
@@ -28,7 +29,7 @@ pub(crate) fn list(home: &Home, options: &Json) -> Result<(), CliError> {
             "active": is_active,
             "sessions": sessions.len(),
             "last_session": last.map(|at| at.to_string()),
-            "ledger": configuration.ledger,
+            "ledger": configuration.ledger.to_string_lossy(),
         }));
         rows.push([
             if is_active { format!("{name} *") } else { name.to_string() },

@@ -131,9 +131,10 @@ type Fits = fn(&FileStory) -> bool;
 
 /// Prints files by what happened to them.
 fn files(out: &mut impl Write, detail: &Detail, objects: &Path) -> std::io::Result<()> {
-    let sorts: [(&str, Fits); 5] = [
+    let sorts: [(&str, Fits); 6] = [
         ("DELETED", |f| f.deletes_done > 0 && f.writes_done == 0),
-        ("WRITTEN", |f| f.writes_done > 0),
+        ("WRITTEN AND DELETED (in either order)", |f| f.deletes_done > 0 && f.writes_done > 0),
+        ("WRITTEN", |f| f.writes_done > 0 && f.deletes_done == 0),
         ("DELETION ATTEMPTED (outcome not known)", |f| {
             f.deletes > 0 && f.deletes_done == 0 && f.writes_done == 0
         }),

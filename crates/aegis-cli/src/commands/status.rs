@@ -28,8 +28,8 @@ pub(crate) fn run(home: &Home, named: &Named) -> Result<u8, CliError> {
     if named.json.json {
         output::json(&json!({
             "name": configuration.name.as_str(),
-            "settings": configuration.file,
-            "ledger": configuration.ledger,
+            "settings": configuration.file.to_string_lossy(),
+            "ledger": configuration.ledger.to_string_lossy(),
             "entries": verdict.records,
             "verified": problem.is_none(),
             "problem": problem,

@@ -68,7 +68,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
     let uid = rustix::process::geteuid().as_raw();
     let uname = rustix::system::uname();
     let mut argv: Vec<Text> = options.command.iter().map(|a| Text::new(a.as_bytes())).collect();
-    mask::arguments(&mut argv);
+    let masked = mask::arguments(&mut argv);
     let start = SessionStart {
         agent: name,
         argv,
@@ -78,10 +78,11 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         io_uring: options.allow_io_uring,
         isolation: "none".to_owned(),
         kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
+        masked,
         mode: "wrap".to_owned(),
         observer: "seccomp".to_owned(),
         uid,
-        user: environment("USER").and_then(|user| user.into_string().ok()),
+        user: user_name(uid),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let observer = Settings {
@@ -109,6 +110,16 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         directory: options.dir.map(|_| c_string(start_in.into_os_string().into_vec())).transpose()?,
     };
     Ok((plan, configuration))
+}
+
+/// Returns a user's name, as `passwd(5)` has it.
+fn user_name(uid: u32) -> Option<String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
 }
 
 /// The environment goes on to the agent as it is.

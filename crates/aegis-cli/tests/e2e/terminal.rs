@@ -1,0 +1,123 @@
+//! Interactive programs, in a terminal that tmux keeps: job control, full-screen programs, window size.
+
+use crate::support::{Who, World, until};
+
+/// A terminal of 80 by 24.
+struct Terminal<'w> {
+    world: &'w World,
+    socket: String,
+}
+
+impl<'w> Terminal<'w> {
+    fn new(world: &'w World, command: &str) -> Self {
+        let terminal = Self { world, socket: world.path("tmux").to_str().unwrap().to_owned() };
+        let started =
+            terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", command]);
+        assert!(started.status.success(), "{}", crate::support::text(&started));
+        terminal
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> std::process::Output {
+        self.world
+            .command("tmux")
+            .env("SHELL", "/bin/sh")
+            .args(["-S", &self.socket])
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        assert!(self.tmux(&[&["send-keys"], keys].concat()).status.success());
+    }
+
+    fn line(&self, text: &str) {
+        self.keys(&["-l", text]);
+        self.keys(&["Enter"]);
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p"]).stdout).into_owned()
+    }
+
+    fn shows(&self, text: &str) {
+        let mut last = String::new();
+        until(&format!("the screen shows {text:?}"), || {
+            last = self.screen();
+            last.lines().any(|line| line.trim_end() == text)
+        });
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        drop(self.tmux(&["kill-server"]));
+    }
+}
+
+#[test]
+fn a_shell_with_job_control_works_as_without() {
+    let world = World::new(Who::Me);
+    let aegis = world.path("bin/aegis");
+    let shell = format!(
+        "PS1='> ' {} wrap --quiet --name bash -- bash --norc --noprofile -i; echo code $?; exec sleep 1000",
+        aegis.display()
+    );
+    let terminal = Terminal::new(&world, &shell);
+    terminal.shows(">");
+    terminal.line("sleep 500");
+    until("sleep runs in the foreground", || {
+        world.stdout(&["log", "bash", "--last", "30"]).contains("sleep 500")
+    });
+    terminal.keys(&["C-z"]);
+    until("it is stopped", || terminal.screen().contains("Stopped"));
+    terminal.line("bg; jobs; fg");
+    until("it runs again", || terminal.screen().contains("Running"));
+    terminal.keys(&["C-c"]);
+    terminal.line("echo interrupted=$?");
+    terminal.shows("interrupted=130");
+    terminal.line("exit 3");
+    terminal.shows("code 3");
+}
+
+#[test]
+fn stopping_the_front_by_the_terminal_gives_the_outer_shell_its_prompt() {
+    let world = World::new(Who::Me);
+    let terminal = Terminal::new(&world, "PS1='outer> ' exec bash --norc --noprofile -i");
+    terminal.shows("outer>");
+    terminal.line(&format!("{} wrap --quiet --name cat -- cat", world.path("bin/aegis").display()));
+    terminal.line("hello");
+    until("cat has answered", || terminal.screen().matches("hello").count() == 2);
+    terminal.keys(&["C-z"]);
+    until("the outer shell says so", || terminal.screen().contains("Stopped"));
+    terminal.line("fg");
+    terminal.line("again");
+    until("cat has answered again", || terminal.screen().matches("again").count() == 2);
+    terminal.keys(&["C-c"]);
+    terminal.line("echo code=$?");
+    terminal.shows("code=130");
+}
+
+#[test]
+fn a_full_screen_program_and_a_change_of_size_work() {
+    let world = World::new(Who::Me);
+    let aegis = world.path("bin/aegis");
+    let command = format!(
+        "{} wrap --quiet --name vim -- vim -u NONE -N note; echo code $?; exec sleep 1000",
+        aegis.display()
+    );
+    let terminal = Terminal::new(&world, &command);
+    until("vim is there", || terminal.screen().contains('~'));
+    terminal.keys(&["i"]);
+    terminal.keys(&["-l", "written under aegis"]);
+    assert!(terminal.tmux(&["resize-window", "-x", "60", "-y", "15"]).status.success());
+    until("vim has taken the new size", || {
+        terminal.screen().lines().count() <= 15 && terminal.screen().contains("written under aegis")
+    });
+    terminal.keys(&["Escape"]);
+    terminal.line(":wq");
+    terminal.shows("code 0");
+    assert_eq!(std::fs::read_to_string(world.work().join("note")).unwrap(), "written under aegis\n");
+    let entries = world.entries("vim");
+    assert!(!crate::support::on_path(&entries, "FileWrite", &world.work().join("note")).is_empty());
+}
