@@ -1,6 +1,6 @@
 //! The observer: from a notification to its events, then the caller goes on.
 //!
-//! Any number of threads may call [`Observer::handle`]; only [`Observer::collect_ends`] belongs to one. A
+//! Any number of threads may call everything here. A
 //! lock is held while tables are looked at, never while a file system is.
 
 use std::collections::{HashMap, HashSet};
@@ -82,6 +82,8 @@ pub struct Observer<S, C> {
     state: Mutex<State>,
     preimages: Mutex<PreImages>,
     places: Places,
+    /// Held while ends are collected.
+    collecting: Mutex<()>,
     /// When the ends of processes were last collected, in microseconds of the monotonic clock.
     collected_us: AtomicU64,
 }
@@ -152,6 +154,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             state: Mutex::new(state),
             preimages,
             places: Places::default(),
+            collecting: Mutex::new(()),
             collected_us: AtomicU64::new(0),
         })
     }
@@ -521,6 +524,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     /// Records the end of each process that has ended. To be called when [`Observer::ends`] is readable, and
     /// from time to time: calls are checked more closely where it was not.
     pub fn collect_ends(&self) {
+        // Held until all is recorded: who comes after finds nothing half told.
+        let _collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now().mono_us;
         let ended: Vec<(u32, Known)> = {
             let mut state = self.state();
