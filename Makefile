@@ -27,7 +27,7 @@ test:
 	fi
 
 bench:
-	$(CARGO) build --locked --release --workspace
+	$(CARGO) build --locked --release --workspace --bins --examples
 	python3 bench/run.py
 
 PREFIX ?= $(HOME)/.local

@@ -1038,8 +1038,8 @@ def parse(arguments):
     )
     parser.add_argument(
         "--ledger-bench", metavar="FILE",
-        help="the program of the ledger row (target/release/ledger-bench)",
-        default=os.path.join(ROOT, "target", "release", "ledger-bench"),
+        help="the program of the ledger row (target/release/examples/ledger-bench)",
+        default=os.path.join(ROOT, "target", "release", "examples", "ledger-bench"),
     )
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds of a row (7)")
     parser.add_argument("--only", metavar="NAME,...", help="of " + ", ".join(GROUPS))

@@ -154,7 +154,11 @@ fn source_faults(name: &str, path: &str, text: &str) -> Vec<String> {
             }
         }
     }
-    if ships_below_cli(name) && code.contains("std::env::") && !code.contains("std::env::consts") {
+    if ships_below_cli(name)
+        && path.contains("/src/")
+        && code.contains("std::env::")
+        && !code.contains("std::env::consts")
+    {
         faults.push(format!("{path} reads the environment; only aegis-cli may"));
     }
     faults

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::record::{Hash, Header, Producer, RecordError, is_gap, leaf, parse_header};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::record::{Hash, Place, RecordError, is_gap, leaf, parse};
 
 /// What is wrong with a ledger, at its first bad entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +68,15 @@ impl fmt::Display for Fault {
 pub struct Chain {
     next: u64,
     prev: Hash,
+    /// Where each producer stands, by session and name.
     counters: HashMap<(String, String), u64>,
+    /// The producer of the last record, whose counter stands here and not there: records come in runs.
+    current: Option<((String, String), u64)>,
 }
 
 impl Default for Chain {
     fn default() -> Self {
-        Self { next: 1, prev: Hash::ZERO, counters: HashMap::new() }
+        Self { next: 1, prev: Hash::ZERO, counters: HashMap::new(), current: None }
     }
 }
 
@@ -79,36 +85,56 @@ impl Chain {
     ///
     /// # Errors
     /// The first fault; the chain is then of no further use.
-    pub fn push(&mut self, seq: u64, record: &[u8]) -> Result<Header, Fault> {
+    pub fn push<'r>(&mut self, seq: u64, record: &'r [u8]) -> Result<Place<'r>, Fault> {
+        self.push_with::<IgnoredAny>(seq, record).map(|(place, _)| place)
+    }
+
+    /// As [`Chain::push`], and reads the event on the way.
+    ///
+    /// # Errors
+    /// As [`Chain::push`]; an event that is not of the type `E` makes the record none.
+    pub fn push_with<'r, E: Deserialize<'r>>(
+        &mut self,
+        seq: u64,
+        record: &'r [u8],
+    ) -> Result<(Place<'r>, E), Fault> {
         let fault = |kind| Fault { seq, kind };
         if seq > self.next {
             return Err(fault(FaultKind::Removed(self.next)));
         }
-        let header =
-            parse_header(record).map_err(|e: RecordError| fault(FaultKind::NotARecord(e.to_string())))?;
-        if header.seq != seq || seq != self.next {
-            return Err(fault(FaultKind::Reordered(header.seq)));
+        let unreadable = |error: RecordError| fault(FaultKind::NotARecord(error.to_string()));
+        let parsed = parse::<E>(record).map_err(unreadable)?;
+        let place = parsed.place().map_err(unreadable)?;
+        if place.seq != seq || seq != self.next {
+            return Err(fault(FaultKind::Reordered(place.seq)));
         }
-        if header.prev != self.prev {
+        if place.prev != self.prev {
             return Err(fault(FaultKind::Altered));
         }
-        self.count(&header, record).map_err(fault)?;
+        self.count(&place, record).map_err(fault)?;
         self.next += 1;
         self.prev = leaf(record);
-        Ok(header)
+        Ok((place, parsed.event))
     }
 
-    fn count(&mut self, header: &Header, record: &[u8]) -> Result<(), FaultKind> {
-        let Producer { id, lost, n } = &header.producer;
-        let key = (header.session.clone(), id.clone());
-        let counter = self.counters.entry(key).or_insert(0);
-        let due = *counter + 1;
-        let told = *lost > 0 && due.checked_add(*lost) == Some(*n) && is_gap(record);
-        if !(*lost == 0 && *n == due || told) {
-            let producer = format!("`{id}` of session {}", header.session);
-            return Err(FaultKind::Lost { producer, due, came: *n });
+    fn count(&mut self, place: &Place<'_>, record: &[u8]) -> Result<(), FaultKind> {
+        let same =
+            |(session, producer): &(String, String)| session == place.session && producer == place.producer;
+        if !self.current.as_ref().is_some_and(|(key, _)| same(key)) {
+            let key = (place.session.to_owned(), place.producer.to_owned());
+            let counter = self.counters.get(&key).copied().unwrap_or(0);
+            if let Some((key, counter)) = self.current.replace((key, counter)) {
+                self.counters.insert(key, counter);
+            }
         }
-        *counter = *n;
+        let Some((_, counter)) = &mut self.current else { return Ok(()) };
+        let due = *counter + 1;
+        let told = place.lost > 0 && due.checked_add(place.lost) == Some(place.n) && is_gap(record);
+        if !(place.lost == 0 && place.n == due || told) {
+            let producer = format!("`{}` of session {}", place.producer, place.session);
+            return Err(FaultKind::Lost { producer, due, came: place.n });
+        }
+        *counter = place.n;
         Ok(())
     }
 
@@ -122,7 +148,7 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::seal;
+    use crate::record::{Header, Producer, seal};
     use proptest::prelude::*;
 
     fn ledger(len: u64) -> Vec<Vec<u8>> {

@@ -12,4 +12,4 @@ pub mod record;
 
 pub use canonical::{CanonicalError, canonical, is_canonical};
 pub use chain::{Chain, Fault, FaultKind};
-pub use record::{Hash, Header, Producer, RECORD_MAX, RecordError, Sealed, leaf, seal};
+pub use record::{Hash, Header, Place, Producer, RECORD_MAX, RecordError, Sealed, leaf, seal};

@@ -203,7 +203,8 @@ pub struct Parsed<'a, E> {
     /// The event.
     pub event: E,
     prev: &'a str,
-    producer: Producer,
+    #[serde(borrow)]
+    producer: ProducerRef<'a>,
     #[serde(default)]
     recovered: bool,
     seq: u64,
@@ -211,21 +212,67 @@ pub struct Parsed<'a, E> {
     v: u64,
 }
 
-impl<E> Parsed<'_, E> {
+/// A [`Producer`] within the bytes of its record.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProducerRef<'a> {
+    id: &'a str,
+    #[serde(default)]
+    lost: u64,
+    n: u64,
+}
+
+/// What a record says of its own place, within its bytes: as [`Header`], without a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// Leaf hash of the record before, or zeros.
+    pub prev: Hash,
+    /// Who numbered the event.
+    pub producer: &'a str,
+    /// How many numbers of the producer before this one were lost.
+    pub lost: u64,
+    /// The producer's number.
+    pub n: u64,
+    /// It was taken in from the spool of a session that died.
+    pub recovered: bool,
+    /// Its number in the ledger.
+    pub seq: u64,
+    /// The session, as the text of a UUID.
+    pub session: &'a str,
+}
+
+impl<'a, E> Parsed<'a, E> {
     /// Returns the record's own place, checked.
     ///
     /// # Errors
     /// A field has a value that it can't have, or the version is another.
-    pub fn header(&self) -> Result<Header, RecordError> {
+    pub fn place(&self) -> Result<Place<'a>, RecordError> {
         if self.v != VERSION {
             return Err(RecordError::Version(self.v));
         }
-        Ok(Header {
+        Ok(Place {
             prev: Hash::from_hex(self.prev).ok_or(RecordError::Field("prev"))?,
-            producer: self.producer.clone(),
+            producer: self.producer.id,
+            lost: self.producer.lost,
+            n: self.producer.n,
             recovered: self.recovered,
             seq: self.seq,
-            session: self.session.to_owned(),
+            session: self.session,
+        })
+    }
+
+    /// Returns the record's own place, copied.
+    ///
+    /// # Errors
+    /// As [`Parsed::place`].
+    pub fn header(&self) -> Result<Header, RecordError> {
+        let place = self.place()?;
+        Ok(Header {
+            prev: place.prev,
+            producer: Producer { id: place.producer.to_owned(), lost: place.lost, n: place.n },
+            recovered: place.recovered,
+            seq: place.seq,
+            session: place.session.to_owned(),
         })
     }
 }

@@ -1,6 +1,11 @@
 //! End-to-end tests: the binary `aegis` on real programs, as the user who runs the tests and, where that is
 //! root, as an ordinary user as well.
-#![expect(clippy::disallowed_methods, reason = "tests prepare files and processes the plain way")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests prepare files and processes the plain way, and fail where something is not as it should be"
+)]
 
 mod damage;
 mod deaths;

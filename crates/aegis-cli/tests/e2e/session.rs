@@ -346,7 +346,7 @@ fn settings_and_lists_say_what_is() {
 #[test]
 fn the_front_stops_when_the_agent_stops_and_goes_on_with_it() {
     let world = World::new(Who::Me);
-    let child = world
+    let mut child = world
         .aegis(&["wrap", "--quiet", "--name", "stop", "--", "sh", "-c", "kill -STOP $$; exit 6"])
         .spawn()
         .unwrap();
@@ -355,8 +355,7 @@ fn the_front_stops_when_the_agent_stops_and_goes_on_with_it() {
     let (_, status) = rustix::process::waitpid(Some(pid), options).unwrap().unwrap();
     assert!(status.stopped(), "{status:?}");
     kill(child.id(), Signal::CONT);
-    let (_, status) = rustix::process::waitpid(Some(pid), options).unwrap().unwrap();
-    assert_eq!(status.exit_status(), Some(6), "{status:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(6));
     assert!(children(child.id()).is_empty());
 }
 
