@@ -1,10 +1,12 @@
 //! The one way into a ledger for a live session.
 //!
 //! Observers call [`Recorder::observe`], which returns once the event is in the spool and never waits for the
-//! ledger's disk. A writer thread takes events from the spool in group commits: as many as there are, after
+//! ledger's disk. A writer thread takes the events from a queue in memory, in group commits: as many as there are, after
 //! a short wait in which more may come. An event about whose outcome evidence is expected is held back for
 //! that long at most.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -12,11 +14,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aegis_types::{Event, Gap, GapReason, Outcome, SessionId, What};
+use aegis_types::{Event, SessionId};
 
 use crate::LedgerError;
-use crate::spool::{Full, Kind, Next, Reader, Spool, Spooled};
-use crate::store::{Class, Entry, Ledger, encode};
+use crate::spool::{Full, Kind, Spool, discard_before};
+use crate::store::{Class, Entry, Ledger};
 
 /// The producer of what is observed.
 pub const OBSERVER: &str = "observer";
@@ -82,6 +84,8 @@ struct Shared {
     /// The first segment that is not yet in the ledger.
     oldest: AtomicU64,
     orders: Mutex<Orders>,
+    /// What the writer has not taken yet.
+    queue: Mutex<Queue>,
     /// Wakes the writer.
     wake: Condvar,
     /// Wakes those who wait for room in the spool.
@@ -89,7 +93,7 @@ struct Shared {
 }
 
 /// An event to be made durable, and where to say under which number it is.
-type Order = (Entry, SyncSender<Result<u64, String>>);
+type Order = (Entry<'static>, SyncSender<Result<u64, String>>);
 
 #[derive(Debug, Default)]
 struct Orders {
@@ -124,18 +128,15 @@ impl Recorder {
     ) -> Result<Self, LedgerError> {
         let explain = |e| LedgerError::from_io(folder, e);
         let spool = Spool::create(folder).map_err(explain)?;
-        let reader = Reader::open(folder).map_err(explain)?;
         let trouble: Arc<dyn Fn(Trouble) + Send + Sync> = Arc::new(trouble);
         let shared = Arc::new(Shared { oldest: AtomicU64::new(1), ..Shared::default() });
         let writer = Writer {
             ledger,
             session,
-            reader,
             shared: Arc::clone(&shared),
             trouble: Arc::clone(&trouble),
-            pending: Vec::new(),
+            pending: Queue::default(),
             held_since: None,
-            expected: 1,
             folder: folder.to_path_buf(),
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
@@ -173,7 +174,8 @@ impl Recorder {
         if buffer.len() > EVENT_MAX {
             return Err(aegis_proof::RecordError::TooLarge(buffer.len()).into());
         }
-        self.append(spool, kind, *n + 1, buffer)?;
+        let (at, class) = (event.at.as_nanos(), Class::of(&event.what));
+        self.append(spool, kind, *n + 1, buffer, (at, class))?;
         *n += 1;
         Ok(Receipt::Spooled(*n))
     }
@@ -185,10 +187,21 @@ impl Recorder {
     pub fn took_effect(&self, receipt: Receipt) -> Result<(), LedgerError> {
         let Receipt::Spooled(n) = receipt else { return Ok(()) };
         let mut spooling = lock(&self.spool);
-        self.append(&mut spooling.spool, Kind::Took, n, &[])
+        let nothing = Class { kind: 0, action: None };
+        self.append(&mut spooling.spool, Kind::Took, n, &[], (0, nothing))
     }
 
-    fn append(&self, spool: &mut Spool, kind: Kind, n: u64, bytes: &[u8]) -> Result<(), LedgerError> {
+    fn append(
+        &self,
+        spool: &mut Spool,
+        kind: Kind,
+        n: u64,
+        bytes: &[u8],
+        (at, class): (i64, Class),
+    ) -> Result<(), LedgerError> {
+        while lock(&self.shared.queue).arena.len() > QUEUE_MAX {
+            self.wait_for_room()?;
+        }
         loop {
             let oldest = self.shared.oldest.load(Ordering::Acquire);
             match spool.append(kind, n, bytes, oldest) {
@@ -200,6 +213,20 @@ impl Recorder {
                     self.wait_for_room()?;
                 }
             }
+        }
+        {
+            let mut queue = lock(&self.shared.queue);
+            let start = queue.arena.len();
+            queue.arena.extend_from_slice(bytes);
+            queue.events.push(Queued {
+                kind,
+                n,
+                at,
+                class,
+                took_effect: false,
+                segment: spool.number(),
+                bytes: start..start + bytes.len(),
+            });
         }
         if !self.shared.dirty.swap(true, Ordering::AcqRel) {
             drop(lock(&self.shared.orders));
@@ -246,7 +273,7 @@ impl Recorder {
         }
     }
 
-    fn order(&self, entry: Entry, send: SyncSender<Result<u64, String>>) {
+    fn order(&self, entry: Entry<'static>, send: SyncSender<Result<u64, String>>) {
         let mut orders = lock(&self.shared.orders);
         if let Some(why) = &orders.failed {
             // The channel has room for the one answer.
@@ -269,19 +296,69 @@ impl Recorder {
     }
 }
 
+/// How many bytes may wait for the writer in memory; beyond, the agent waits.
+const QUEUE_MAX: usize = 8 << 20;
+
 /// The largest event: what is left of a record beside the header.
 const EVENT_MAX: usize = aegis_proof::RECORD_MAX - 512;
+
+/// An event on its way from the observer to the writer, its bytes in the arena that goes with it.
+#[derive(Debug)]
+struct Queued {
+    kind: Kind,
+    n: u64,
+    at: i64,
+    class: Class,
+    /// There is evidence that it took effect.
+    took_effect: bool,
+    /// The segment of the spool that it stands in.
+    segment: u64,
+    bytes: Range<usize>,
+}
+
+/// Events in the memory of the session process, which nobody else can write to. The spool holds the same for
+/// the case that this process dies.
+#[derive(Debug, Default)]
+struct Queue {
+    events: Vec<Queued>,
+    arena: Vec<u8>,
+}
+
+impl Queue {
+    /// Adds events behind these, and leaves nothing there.
+    fn take_from(&mut self, other: &mut Queue) {
+        if self.events.is_empty() {
+            self.arena.clear();
+            std::mem::swap(self, other);
+            return;
+        }
+        let offset = self.arena.len();
+        self.arena.append(&mut other.arena);
+        self.events.extend(other.events.drain(..).map(|mut event| {
+            event.bytes = event.bytes.start + offset..event.bytes.end + offset;
+            event
+        }));
+    }
+
+    /// Takes the first events away.
+    fn drop_first(&mut self, count: usize) {
+        self.events.drain(..count);
+        let gone = self.events.first().map_or(self.arena.len(), |event| event.bytes.start);
+        self.arena.drain(..gone);
+        for event in &mut self.events {
+            event.bytes = event.bytes.start - gone..event.bytes.end - gone;
+        }
+    }
+}
 
 struct Writer {
     ledger: Ledger,
     session: SessionId,
-    reader: Reader,
     shared: Arc<Shared>,
     trouble: Arc<dyn Fn(Trouble) + Send + Sync>,
-    pending: Vec<Spooled>,
+    pending: Queue,
     /// When the event that holds the others back was first seen, in microseconds.
     held_since: Option<(u64, u64)>,
-    expected: u64,
     folder: PathBuf,
 }
 
@@ -307,7 +384,7 @@ impl Writer {
     fn wait(&self) -> (Vec<Order>, bool) {
         let mut orders = lock(&self.shared.orders);
         let idle = |o: &Orders| !self.shared.dirty.load(Ordering::Acquire) && o.durable.is_empty() && !o.stop;
-        while idle(&orders) && self.pending.is_empty() {
+        while idle(&orders) && self.pending.events.is_empty() {
             orders = self.shared.wake.wait(orders).unwrap_or_else(PoisonError::into_inner);
         }
         if orders.durable.is_empty() && !orders.stop {
@@ -319,18 +396,20 @@ impl Writer {
         (std::mem::take(&mut orders.durable), orders.stop)
     }
 
-    /// Moves what is spooled, then what was ordered, into the ledger.
+    /// Moves what is queued, then what was ordered, into the ledger.
     fn drain(&mut self, mut durable: Vec<Order>, urgent: bool) -> Result<(), LedgerError> {
+        self.read();
+        let ready = self.ready(urgent);
+        let mut at = 0;
         loop {
-            let more = self.read()?;
-            let ready = self.ready(urgent || more);
-            let mut batch = self.entries(ready)?;
-            let last_round = !more;
+            let end = ready.min(at + BATCH);
+            let last_round = end == ready;
+            let mut batch = entries(&self.pending, self.session, at..end);
             if last_round {
                 batch.extend(durable.iter().map(|(entry, _)| entry.clone()));
             }
             if !batch.is_empty() {
-                let seq = self.commit(&batch)?;
+                let seq = commit(&mut self.ledger, &self.shared, &*self.trouble, &batch)?;
                 if last_round {
                     let first = seq + 1 - durable.len() as u64;
                     for (index, (_, send)) in durable.drain(..).enumerate() {
@@ -339,42 +418,45 @@ impl Writer {
                     }
                 }
             }
-            if self.pending.is_empty() {
-                self.release();
-            }
+            at = end;
             if last_round {
-                return Ok(());
+                break;
             }
         }
+        self.release(ready);
+        self.pending.drop_first(ready);
+        Ok(())
     }
 
-    /// Reads from the spool; says whether there may be more than one batch.
-    fn read(&mut self) -> Result<bool, LedgerError> {
-        while self.pending.len() < BATCH {
-            match self.reader.read_next().map_err(|e| LedgerError::from_io(&self.folder, e))? {
-                Next::Entry(entry) if entry.kind == Kind::Took => {
-                    let waiting = |e: &&mut Spooled| e.n == entry.n && e.kind == Kind::Waiting;
-                    if let Some(event) = self.pending.iter_mut().rev().find(waiting) {
-                        event.kind = Kind::Took;
-                    }
-                }
-                Next::Entry(entry) => self.pending.push(entry),
-                // The jump of the numbers that follow tells of it.
-                Next::Damaged => {}
-                Next::End => return Ok(false),
+    /// Takes what is queued, and notes for which events there is evidence.
+    fn read(&mut self) {
+        let mut new = Queue::default();
+        std::mem::swap(&mut new, &mut *lock(&self.shared.queue));
+        self.shared.room.notify_all();
+        self.pending.take_from(&mut new);
+        // Evidence comes behind what it is of, mostly close.
+        let took: Vec<u64> =
+            self.pending.events.iter().filter(|e| e.kind == Kind::Took).map(|e| e.n).collect();
+        self.pending.events.retain(|event| event.kind != Kind::Took);
+        for n in took {
+            if let Ok(at) = self.pending.events.binary_search_by_key(&n, |event| event.n)
+                && let Some(event) = self.pending.events.get_mut(at)
+                && event.kind == Kind::Waiting
+            {
+                event.kind = Kind::Event;
+                event.took_effect = true;
             }
         }
-        Ok(true)
     }
 
     /// Returns how many pending events go now: all up to the first that still waits for evidence.
     fn ready(&mut self, all: bool) -> usize {
-        let waiting = self.pending.iter().position(|e| e.kind == Kind::Waiting);
-        let (Some(first), false) = (waiting, all) else {
+        let waiting = self.pending.events.iter().position(|e| e.kind == Kind::Waiting);
+        let (Some(first), false) = (waiting, all || self.pending.events.len() >= BATCH) else {
             self.held_since = None;
-            return self.pending.len();
+            return self.pending.events.len();
         };
-        let n = self.pending.get(first).map_or(0, |e| e.n);
+        let n = self.pending.events.get(first).map_or(0, |e| e.n);
         let now = aegis_sys::clock::monotonic_us();
         let since = match self.held_since {
             Some((held, since)) if held == n => since,
@@ -382,110 +464,113 @@ impl Writer {
         };
         if Duration::from_micros(now.saturating_sub(since)) >= HOLD {
             self.held_since = None;
-            return self.pending.len();
+            return self.pending.events.len();
         }
         self.held_since = Some((n, since));
         first
     }
 
-    fn entries(&mut self, count: usize) -> Result<Vec<Entry>, LedgerError> {
-        let taken: Vec<Spooled> = self.pending.drain(..count).collect();
-        let mut entries = Vec::with_capacity(taken.len());
-        for spooled in taken {
-            entries.extend(to_entries(self.session, spooled, &mut self.expected, false)?);
-        }
-        Ok(entries)
-    }
-
-    /// Commits, trying again for as long as that can help.
-    fn commit(&mut self, batch: &[Entry]) -> Result<u64, LedgerError> {
-        let mut told = false;
-        loop {
-            match self.ledger.append(batch) {
-                Ok(seq) => {
-                    if told {
-                        (self.trouble)(Trouble::Over);
-                    }
-                    return Ok(seq);
-                }
-                Err(error) if error.is_transient() && !lock(&self.shared.orders).stop => {
-                    if !told {
-                        (self.trouble)(Trouble::Waiting(error.to_string()));
-                        told = true;
-                    }
-                    let orders = lock(&self.shared.orders);
-                    drop(self.shared.wake.wait_timeout(orders, RETRY));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Gives back the segments that are wholly in the ledger.
-    fn release(&self) {
-        let segment = self.reader.segment();
+    /// Gives back the segments whose events are all in the ledger, but for the last: it is in use.
+    fn release(&self, committed: usize) {
+        let next = self.pending.events.get(committed).or(self.pending.events.last());
+        let Some(segment) = next.map(|event| event.segment) else { return };
         if self.shared.oldest.swap(segment, Ordering::AcqRel) != segment {
-            self.reader.discard_before(segment);
+            discard_before(&self.folder, segment);
             drop(lock(&self.shared.orders));
             self.shared.room.notify_all();
         }
     }
 }
 
-/// Makes a spooled event an entry, with a gap before it where numbers are missing. What can't be read as an
-/// event becomes a gap itself.
-pub(crate) fn to_entries(
-    session: SessionId,
-    spooled: Spooled,
-    expected: &mut u64,
-    recovered: bool,
-) -> Result<Vec<Entry>, LedgerError> {
-    let mut entries = Vec::with_capacity(1);
-    if spooled.n < *expected {
-        return Ok(entries);
-    }
-    let Ok(mut event) = serde_json::from_slice::<Event>(&spooled.event) else {
-        let lost = gap_event(session, *expected, spooled.n, recovered)?;
-        *expected = spooled.n + 1;
-        return Ok(vec![lost]);
+/// Makes entries of queued events.
+fn entries(queue: &Queue, session: SessionId, range: Range<usize>) -> Vec<Entry<'_>> {
+    let entry = |event: &Queued| {
+        let bytes = queue.arena.get(event.bytes.clone()).unwrap_or_default();
+        Entry {
+            session,
+            producer: OBSERVER,
+            n: Some(event.n),
+            recovered: false,
+            bytes: if event.took_effect { took_effect(bytes) } else { Cow::Borrowed(bytes) },
+            at: event.at,
+            class: event.class,
+        }
     };
-    if spooled.n > *expected {
-        entries.push(gap_event(session, *expected, spooled.n - 1, recovered)?);
-    }
-    *expected = spooled.n + 1;
-    let mut bytes = spooled.event;
-    if let (Kind::Took, What::Action(act)) = (spooled.kind, &mut event.what) {
-        act.outcome = Outcome::Ok;
-        bytes = encode(&event)?;
-    } else if encode(&event)? != bytes {
-        // Not as Aegis writes it: somebody else wrote into the spool.
-        bytes = encode(&event)?;
-    }
-    entries.push(Entry {
-        session,
-        producer: OBSERVER,
-        n: Some(spooled.n),
-        recovered,
-        bytes,
-        at: event.at.as_nanos(),
-        class: Class::of(&event.what),
-    });
-    Ok(entries)
+    queue.events.get(range).unwrap_or_default().iter().map(entry).collect()
 }
 
-/// A gap in place of the observer's events `first` to `last`.
-pub(crate) fn gap_event(
-    session: SessionId,
-    first: u64,
-    last: u64,
-    recovered: bool,
-) -> Result<Entry, LedgerError> {
-    let moment = aegis_types::Clock::now(&aegis_sys::clock::SystemClock);
-    let detail = format!("events {first} to {last} of the observer were damaged in the spool and are lost");
-    let gap = Gap { detail, process: None, reason: GapReason::SpoolDamaged };
-    let event = Event { at: moment.wall, mono_us: moment.mono_us, what: What::Gap(gap) };
-    let mut entry = Entry::new(session, OBSERVER, &event)?;
-    entry.n = Some(last);
-    entry.recovered = recovered;
-    Ok(entry)
+/// Commits, trying again for as long as that can help.
+fn commit(
+    ledger: &mut Ledger,
+    shared: &Shared,
+    trouble: &(dyn Fn(Trouble) + Send + Sync),
+    batch: &[Entry<'_>],
+) -> Result<u64, LedgerError> {
+    let mut told = false;
+    loop {
+        match ledger.append(batch) {
+            Ok(seq) => {
+                if told {
+                    trouble(Trouble::Over);
+                }
+                return Ok(seq);
+            }
+            Err(error) if error.is_transient() && !lock(&shared.orders).stop => {
+                if !told {
+                    trouble(Trouble::Waiting(error.to_string()));
+                    told = true;
+                }
+                let orders = lock(&shared.orders);
+                drop(shared.wake.wait_timeout(orders, RETRY));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What an action says of its outcome while that is not known. Before it in an event stand only words of our
+/// own, so the first place is the one.
+const UNKNOWN: &[u8] = b"\"outcome\":\"unknown\"";
+const OK: &[u8] = b"\"outcome\":\"ok\"";
+
+/// Returns an event's bytes with the outcome `ok` in place of `unknown`.
+fn took_effect(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let Some(at) = bytes.windows(UNKNOWN.len()).position(|part| part == UNKNOWN) else {
+        return Cow::Borrowed(bytes);
+    };
+    let (before, rest) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
+    Cow::Owned([before, OK, rest.get(UNKNOWN.len()..).unwrap_or_default()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_outcome_takes_the_place_of_the_unknown_one() {
+        let event = br#"{"flags":["X"],"outcome":"unknown","path":"\"outcome\":\"unknown\""}"#;
+        let expected = br#"{"flags":["X"],"outcome":"ok","path":"\"outcome\":\"unknown\""}"#;
+        assert_eq!(took_effect(event), &expected[..]);
+        assert_eq!(took_effect(b"{}"), &b"{}"[..]);
+    }
+
+    #[test]
+    fn a_queue_keeps_the_bytes_of_what_stays() {
+        let queued = |n: u64, bytes| Queued {
+            kind: Kind::Event,
+            n,
+            at: 0,
+            class: Class { kind: 0, action: None },
+            took_effect: false,
+            segment: 1,
+            bytes,
+        };
+        let mut queue = Queue { events: vec![queued(1, 0..3), queued(2, 3..5)], arena: b"aaabb".to_vec() };
+        queue.take_from(&mut Queue { events: vec![queued(3, 0..2)], arena: b"cc".to_vec() });
+        queue.drop_first(1);
+        let texts: Vec<&[u8]> = queue.events.iter().map(|event| &queue.arena[event.bytes.clone()]).collect();
+        assert_eq!(texts, [b"bb", b"cc"]);
+        queue.drop_first(2);
+        assert!(queue.arena.is_empty());
+    }
 }

@@ -4,17 +4,18 @@
 //! its spool holds beyond the ledger is appended, marked `recovered`, then a gap that names the death, then
 //! the session's end; then the folder goes.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aegis_types::{Clock as _, Event, Gap, GapReason, SessionEnd, SessionId, What};
+use aegis_types::{Clock as _, Event, Gap, GapReason, Outcome, SessionEnd, SessionId, What};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::LedgerError;
-use crate::recorder::{OBSERVER, SESSION, gap_event, to_entries};
+use crate::recorder::{OBSERVER, SESSION};
 use crate::spool::{Kind, Next, Reader, Spooled};
-use crate::store::{Entry, Ledger};
+use crate::store::{Class, Entry, Ledger, encode};
 
 /// The folder of a live session, held by its lock.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ fn take_in(ledger: &mut Ledger, found: &Found) -> Result<(), LedgerError> {
                 if evidence.binary_search(&entry.n).is_ok() {
                     entry.kind = Kind::Took;
                 }
-                batch.extend(to_entries(session, entry, &mut expected, true)?);
+                batch.extend(to_entries(session, &entry, &mut expected, true)?);
             }
             Next::Damaged => torn = true,
             Next::End => break,
@@ -208,7 +209,7 @@ fn evidence(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-fn the_end(session: SessionId) -> Result<[Entry; 2], LedgerError> {
+fn the_end(session: SessionId) -> Result<[Entry<'static>; 2], LedgerError> {
     let moment = aegis_sys::clock::SystemClock.now();
     let event = |what| Event { at: moment.wall, mono_us: moment.mono_us, what };
     let detail = "the session's process died, or could not write its end".to_owned();
@@ -226,4 +227,59 @@ fn the_end(session: SessionId) -> Result<[Entry; 2], LedgerError> {
         entry.recovered = true;
     }
     Ok(entries)
+}
+
+/// Makes a spooled event an entry, with a gap before it where numbers are missing. What can't be read as an
+/// event becomes a gap itself.
+fn to_entries(
+    session: SessionId,
+    spooled: &Spooled,
+    expected: &mut u64,
+    recovered: bool,
+) -> Result<Vec<Entry<'static>>, LedgerError> {
+    let mut entries = Vec::with_capacity(1);
+    if spooled.n < *expected {
+        return Ok(entries);
+    }
+    let Ok(mut event) = serde_json::from_slice::<Event>(&spooled.event) else {
+        let lost = gap_event(session, *expected, spooled.n, recovered)?;
+        *expected = spooled.n + 1;
+        return Ok(vec![lost]);
+    };
+    if spooled.n > *expected {
+        entries.push(gap_event(session, *expected, spooled.n - 1, recovered)?);
+    }
+    *expected = spooled.n + 1;
+    if let (Kind::Took, What::Action(act)) = (spooled.kind, &mut event.what) {
+        act.outcome = Outcome::Ok;
+    }
+    // In canonical form, whoever wrote it into the spool.
+    let bytes = Cow::Owned(encode(&event)?);
+    entries.push(Entry {
+        session,
+        producer: OBSERVER,
+        n: Some(spooled.n),
+        recovered,
+        bytes,
+        at: event.at.as_nanos(),
+        class: Class::of(&event.what),
+    });
+    Ok(entries)
+}
+
+/// A gap in place of the observer's events `first` to `last`.
+fn gap_event(
+    session: SessionId,
+    first: u64,
+    last: u64,
+    recovered: bool,
+) -> Result<Entry<'static>, LedgerError> {
+    let moment = aegis_sys::clock::SystemClock.now();
+    let detail = format!("events {first} to {last} of the observer were damaged in the spool and are lost");
+    let gap = Gap { detail, process: None, reason: GapReason::SpoolDamaged };
+    let event = Event { at: moment.wall, mono_us: moment.mono_us, what: What::Gap(gap) };
+    let mut entry = Entry::new(session, OBSERVER, &event)?;
+    entry.n = Some(last);
+    entry.recovered = recovered;
+    Ok(entry)
 }

@@ -67,6 +67,15 @@ pub enum Full {
     Disk(io::Error),
 }
 
+/// Removes the segments of a folder before this one: their events are in the ledger.
+pub fn discard_before(folder: &Path, number: u64) {
+    for old in (1..number).rev() {
+        if std::fs::remove_file(segment_path(folder, old)).is_err() {
+            break;
+        }
+    }
+}
+
 fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("spool-{number:08}"))
 }
@@ -87,11 +96,14 @@ impl Spool {
         })
     }
 
-    /// Makes the next segment ahead of need, if there is none.
-    ///
-    /// # Errors
-    /// The disk has no room for it.
-    pub fn make_spare(&mut self) -> io::Result<()> {
+    /// Returns the number of the segment that is in use.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Makes the next segment, if there is none.
+    fn make_spare(&mut self) -> io::Result<()> {
         if self.spare.is_none() {
             self.spare = Some(Segment::create(&segment_path(&self.folder, self.number + 1), SEGMENT)?);
         }
@@ -188,21 +200,6 @@ impl Reader {
             start: 0,
             end: 0,
         })
-    }
-
-    /// Returns the number of the segment that is being read: those before it are done with.
-    #[must_use]
-    pub fn segment(&self) -> u64 {
-        self.number
-    }
-
-    /// Removes the segments before this one; their entries are in the ledger.
-    pub fn discard_before(&self, number: u64) {
-        for old in (1..number).rev() {
-            if std::fs::remove_file(segment_path(&self.folder, old)).is_err() {
-                break;
-            }
-        }
     }
 
     /// Returns the next entry.
@@ -343,9 +340,8 @@ mod tests {
             assert_eq!(reader.read_next().unwrap(), Next::Entry(expected));
             assert_eq!(reader.read_next().unwrap(), Next::End);
         }
-        assert_eq!(reader.segment(), 3);
-        assert_eq!(all(folder.path()).len(), 100);
-        reader.discard_before(3);
+        assert_eq!((spool.number(), all(folder.path()).len()), (3, 100));
+        discard_before(folder.path(), 3);
         assert!(all(folder.path()).len() < 40);
     }
 

@@ -1,5 +1,6 @@
 //! The SQLite file: its tables, opening it, appending to it.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub struct Ledger {
 
 /// An event on its way into the store, with what the index needs of it.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// The session.
     pub session: SessionId,
     /// Who numbered it.
@@ -61,7 +62,7 @@ pub struct Entry {
     /// It was taken in from the spool of a session that died.
     pub recovered: bool,
     /// Its canonical bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Cow<'a, [u8]>,
     /// Nanoseconds since 1970.
     pub at: i64,
     /// The kind and the action, as the index has them.
@@ -93,7 +94,7 @@ impl Class {
     }
 }
 
-impl Entry {
+impl Entry<'static> {
     /// Makes an entry of an event that is not yet numbered.
     ///
     /// # Errors
@@ -104,7 +105,7 @@ impl Entry {
             producer,
             n: None,
             recovered: false,
-            bytes: encode(event)?,
+            bytes: Cow::Owned(encode(event)?),
             at: event.at.as_nanos(),
             class: Class::of(&event.what),
         })
@@ -227,7 +228,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Nothing was appended.
-    pub fn append(&mut self, entries: &[Entry]) -> Result<u64, LedgerError> {
+    pub fn append(&mut self, entries: &[Entry<'_>]) -> Result<u64, LedgerError> {
         let path = self.path.clone();
         let explain = |e| LedgerError::from_sqlite(&path, e);
         let known = self.head.take();
@@ -340,7 +341,7 @@ impl Writer<'_> {
     }
 
     /// Returns the entry's number and how many before it are missing, and moves its producer's counter there.
-    fn count(&mut self, session: i64, entry: &Entry) -> rusqlite::Result<(u64, u64)> {
+    fn count(&mut self, session: i64, entry: &Entry<'_>) -> rusqlite::Result<(u64, u64)> {
         let sql = "SELECT n FROM producers WHERE session = ?1 AND name = ?2";
         let known = self.sessions.iter_mut().find(|known| known.id == session);
         let counters = known.map(|known| &mut known.counters);
@@ -363,7 +364,7 @@ impl Writer<'_> {
         Ok((n, n.saturating_sub(last + 1)))
     }
 
-    fn insert(&self, seq: u64, session: i64, entry: &Entry, record: &[u8]) -> rusqlite::Result<()> {
+    fn insert(&self, seq: u64, session: i64, entry: &Entry<'_>, record: &[u8]) -> rusqlite::Result<()> {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         self.tx
             .prepare_cached("INSERT INTO records (seq, record, session, at, kind, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
