@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write};
 use aegis_export::shown::command_line;
 use aegis_export::{resource_text, shown};
 use aegis_types::{Direction, Event, ExitStatus, Outcome, What};
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde_json::Value;
 
 use crate::times;
@@ -31,6 +31,10 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
     table.set_header(head);
     for row in rows {
         table.add_row(row);
+    }
+    if let Some(first) = table.column_mut(0) {
+        // Names and ids are there to be copied: they stay in one piece.
+        first.set_constraint(ColumnConstraint::ContentWidth);
     }
     let mut out = out();
     for line in table.lines() {

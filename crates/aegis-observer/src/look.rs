@@ -183,7 +183,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
     }
 
     fn read_path(&self, at: At) -> Result<Vec<u8>, Unread> {
-        let mut path = Vec::new();
+        let mut path = Vec::with_capacity(256);
         self.memory()
             .and_then(|memory| memory.read_string(self.argument(at.path), PATH_MAX, &mut path))
             .map_err(Unread::Memory)?;

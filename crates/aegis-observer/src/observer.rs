@@ -424,7 +424,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         {
             let mut state = self.state();
             state.summary.entry(draft.action, draft.outcome, 0);
-            if draft.action == Action::NetConnect && draft.direction.is_none() {
+            let reached = draft.direction.is_none() && draft.outcome != Outcome::Missing;
+            if draft.action == Action::NetConnect && reached {
                 state.summary.host(host_of(&draft.resource));
             }
         }

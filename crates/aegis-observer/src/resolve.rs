@@ -354,6 +354,7 @@ fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
 
 /// Appends a path's components to a start that has no slash at its end; `None` where it has a `..`.
 fn normalise(mut start: Vec<u8>, path: &[u8]) -> Option<Vec<u8>> {
+    start.reserve(path.len() + 1);
     for part in path.split(|b| *b == b'/') {
         match part {
             b"" | b"." => {}

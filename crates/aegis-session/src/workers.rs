@@ -14,8 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::process::SessionObserver;
 
-/// The most threads.
-const WORKERS_MAX: usize = 32;
+/// The most threads: so many calls of the tree may wait for one another, by a file system that the tree serves.
+const WORKERS_MAX: usize = 512;
 
 /// A thread that is busy with one call for so long is stuck, in microseconds.
 const STUCK_US: u64 = 200_000;
@@ -80,7 +80,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Adds a thread where all are stuck.
+    /// Adds threads where all are stuck.
     ///
     /// # Errors
     /// The listener does not work any more: nothing would be answered.
@@ -93,8 +93,11 @@ impl Workers {
             let since = busy.load(Ordering::Relaxed);
             since != 0 && now.saturating_sub(since) > STUCK_US
         };
-        if self.listener.is_some() && self.busy.len() < WORKERS_MAX && self.busy.iter().all(stuck) {
-            self.add()?;
+        if self.listener.is_some() && self.busy.iter().all(stuck) {
+            // As many again: what waits behind them may get stuck just so.
+            for _ in 0..self.busy.len().min(WORKERS_MAX - self.busy.len()) {
+                self.add()?;
+            }
         }
         Ok(())
     }
