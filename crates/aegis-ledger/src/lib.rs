@@ -5,7 +5,7 @@
 //! prints, and never changes or removes a record.
 //!
 //! An event's way: [`Recorder::observe`] puts it into the [`spool`], where it survives the death of every
-//! process; a writer thread moves the spool into the [`store`] in group commits. [`Recorder::append_durable`]
+//! process, and into a queue; a writer thread moves the queue into the [`store`] in group commits. [`Recorder::append_durable`]
 //! returns once the commit that holds the event is synced. What a dead session left in its spool is taken in
 //! by [`recovery`].
 //!
