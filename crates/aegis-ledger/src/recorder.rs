@@ -30,7 +30,7 @@ pub const SESSION: &str = "session";
 const GATHER: Duration = Duration::from_millis(20);
 
 /// How long an event is held back for evidence of its outcome.
-const HOLD: Duration = Duration::from_millis(200);
+const HOLD: Duration = Duration::from_millis(500);
 
 /// The most events of one commit.
 const BATCH: usize = 8_192;
