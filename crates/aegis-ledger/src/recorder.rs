@@ -199,35 +199,38 @@ impl Recorder {
         bytes: &[u8],
         (at, class): (i64, Class),
     ) -> Result<(), LedgerError> {
-        while lock(&self.shared.queue).arena.len() > QUEUE_MAX {
-            self.wait_for_room()?;
-        }
-        loop {
+        let mut queue = loop {
+            let queue = lock(&self.shared.queue);
+            if queue.arena.len() > QUEUE_MAX {
+                drop(queue);
+                self.wait_for_room()?;
+                continue;
+            }
             let oldest = self.shared.oldest.load(Ordering::Acquire);
             match spool.append(kind, n, bytes, oldest) {
-                Ok(()) => break,
+                Ok(()) => break queue,
                 // Behind or out of space: the caller waits, and with it the agent, until there is room.
-                Err(Full::Behind) => self.wait_for_room()?,
-                Err(Full::Disk(error)) => {
-                    self.tell_of_disk(&error);
+                Err(full) => {
+                    drop(queue);
+                    if let Full::Disk(error) = full {
+                        self.tell_of_disk(&error);
+                    }
                     self.wait_for_room()?;
                 }
             }
-        }
-        {
-            let mut queue = lock(&self.shared.queue);
-            let start = queue.arena.len();
-            queue.arena.extend_from_slice(bytes);
-            queue.events.push(Queued {
-                kind,
-                n,
-                at,
-                class,
-                took_effect: false,
-                segment: spool.number(),
-                bytes: start..start + bytes.len(),
-            });
-        }
+        };
+        let start = queue.arena.len();
+        queue.arena.extend_from_slice(bytes);
+        queue.events.push(Queued {
+            kind,
+            n,
+            at,
+            class,
+            took_effect: false,
+            segment: spool.number(),
+            bytes: start..start + bytes.len(),
+        });
+        drop(queue);
         if !self.shared.dirty.swap(true, Ordering::AcqRel) {
             drop(lock(&self.shared.orders));
             self.shared.wake.notify_one();

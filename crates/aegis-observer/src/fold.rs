@@ -1,6 +1,6 @@
 //! Reads of the system's own files: one entry per process and directory, and a count when the process ends.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::resolve::is_below;
 

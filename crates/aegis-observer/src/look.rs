@@ -270,22 +270,19 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         if is_temporary {
             return;
         }
-        let sign = match named.file {
+        let sign = match &named.file {
             // Exclusive creation of what is there fails.
             Some(_) if creates && flags.contains(OFlags::EXCL) => None,
-            Some(found) => changed(found, named.place),
-            None if creates => self.folder_of(named).map(|(folder, name)| Sign::Appeared(folder, name)),
+            Some(_) => changed(named),
+            None if creates => self.folder_of(&named).map(|(folder, name)| Sign::Appeared(folder, name)),
             None => None,
         };
         looked.sign(sign);
     }
 
     /// Opens the folder of a name that is not there, if it was not opened on the way.
-    fn folder_of(&self, named: Named) -> Option<(Arc<OwnedFd>, Vec<u8>)> {
-        if named.place.is_some() {
-            return named.place;
-        }
-        self.caller.name(Base::Directory, &named.path).ok()?.place
+    fn folder_of(&self, named: &Named) -> Option<(Arc<OwnedFd>, Vec<u8>)> {
+        named.place().or_else(|| self.caller.name(Base::Directory, &named.path).ok()?.place())
     }
 
     fn open_how(&self, index: u8) -> std::io::Result<(u32, ResolveFlags)> {
@@ -315,8 +312,9 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let pre = self.before_change(&named);
         looked.unsettles = !is_plain(named.file.as_ref());
         let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
+        let sign = vanished(&named);
         looked.push(Action::FileDelete, Resource::Path(Text::new(named.path)), outcome).pre = pre;
-        looked.sign(vanished(named.file, named.place));
+        looked.sign(sign);
     }
 
     fn rename(&self, looked: &mut Looked, from: At, to: At, flags: Option<u8>) {
@@ -349,7 +347,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             looked.add(Action::FileWrite, path(&from), outcome);
         }
         let halves: Vec<usize> = (0..looked.drafts.len()).collect();
-        if let (Some(file), Some((folder, name))) = (from.file, to.place) {
+        if let (Some(file), Some((folder, name))) = (from.file, to.place()) {
             // A rename onto another name of the same file does nothing (rename(2)).
             let same = to.file.is_some_and(|other| file_id(&other.stat) == file_id(&file.stat));
             if !same {
@@ -366,10 +364,10 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Err(why) => return self.unread(looked, action, why),
         };
         // Without its folder nothing can be made.
-        let outcome = if named.place.is_some() { Outcome::Unknown } else { Outcome::Missing };
+        let outcome = if named.folder.is_some() { Outcome::Unknown } else { Outcome::Missing };
         looked.add(action, Resource::Path(Text::new(named.path.clone())), outcome);
         if named.file.is_none() {
-            looked.sign(named.place.map(|(folder, name)| Sign::Appeared(folder, name)));
+            looked.sign(named.place().map(|(folder, name)| Sign::Appeared(folder, name)));
         }
     }
 
@@ -382,10 +380,10 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let source = self.object(from, self.follows(links));
         let pre = source.as_ref().ok().and_then(|source| self.before_change(source));
         let there = source.is_ok_and(|source| source.file.is_some()) || self.is_empty_path(from);
-        let outcome = if there && named.place.is_some() { Outcome::Unknown } else { Outcome::Missing };
+        let outcome = if there && named.folder.is_some() { Outcome::Unknown } else { Outcome::Missing };
         looked.push(Action::FileWrite, Resource::Path(Text::new(named.path.clone())), outcome).pre = pre;
         if named.file.is_none() {
-            looked.sign(named.place.map(|(folder, name)| Sign::Appeared(folder, name)));
+            looked.sign(named.place().map(|(folder, name)| Sign::Appeared(folder, name)));
         }
     }
 
@@ -425,15 +423,16 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let truncates = self.call.name.starts_with("truncate");
         let pre = if truncates { self.before_change(&named) } else { None };
         let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
-        looked.push(Action::FileWrite, Resource::Path(Text::new(named.path)), outcome).pre = pre;
-        looked.sign(named.file.and_then(|found| changed(found, named.place)));
+        looked.push(Action::FileWrite, Resource::Path(Text::new(named.path.clone())), outcome).pre = pre;
+        looked.sign(changed(named));
     }
 
     fn change_open(&self, looked: &mut Looked, fd: i32) {
         match self.caller.descriptor(fd) {
             Ok(named) => {
-                looked.add(Action::FileWrite, Resource::Path(Text::new(named.path)), Outcome::Unknown);
-                looked.sign(named.file.and_then(|found| changed(found, None)));
+                let path = Resource::Path(Text::new(named.path.clone()));
+                looked.add(Action::FileWrite, path, Outcome::Unknown);
+                looked.sign(changed(named));
             }
             // A descriptor that is not open: the call fails.
             Err(Errno::NOENT) => {}
@@ -582,7 +581,9 @@ fn is_plain(file: Option<&Found>) -> bool {
     file.is_some_and(|found| !matches!(found.kind(), FileType::Directory | FileType::Symlink))
 }
 
-fn changed(found: Found, place: Option<(Arc<OwnedFd>, Vec<u8>)>) -> Option<Sign> {
+fn changed(named: Named) -> Option<Sign> {
+    let place = named.place();
+    let found = named.file?;
     let before = change_time(&found.stat);
     match (found.fd, place) {
         (Some(fd), _) => Some(Sign::Changed(fd, before)),
@@ -591,9 +592,9 @@ fn changed(found: Found, place: Option<(Arc<OwnedFd>, Vec<u8>)>) -> Option<Sign>
     }
 }
 
-fn vanished(file: Option<Found>, place: Option<(Arc<OwnedFd>, Vec<u8>)>) -> Option<Sign> {
-    let (folder, name) = place?;
-    Some(Sign::Vanished(folder, name, file_id(&file?.stat)))
+fn vanished(named: &Named) -> Option<Sign> {
+    let (folder, name) = named.place()?;
+    Some(Sign::Vanished(folder, name, file_id(&named.file.as_ref()?.stat)))
 }
 
 /// The low half of an argument, which is all that a call with an `int` looks at.

@@ -3,7 +3,7 @@
 //! Any number of threads may call everything here. A
 //! lock is held while tables are looked at, never while a file system is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aegis_sys::seccomp::{Notification, RawCall};
 use aegis_types::{
-    Act, Action, Assurance, Clock, Decision, Event, Gap, GapReason, Outcome, Process, Program, Refusal,
-    Resource, Text, What,
+    Act, Action, Assurance, Clock, Decision, Event, Gap, GapReason, Moment, Outcome, Process, Program,
+    Refusal, Resource, Text, What,
 };
+
+use foldhash::HashMap;
 
 use crate::calls::{Call, I386, Shape, Table};
 use crate::evidence::Check;
@@ -22,7 +24,7 @@ use crate::fold::Fold;
 use crate::look::{Draft, Look, Looked};
 use crate::places::Places;
 use crate::preimage::PreImages;
-use crate::processes::{IdentifyError, Known, Processes, exe};
+use crate::processes::{FRESH_US, IdentifyError, Known, Processes, exe};
 use crate::resolve::{Caller, is_below};
 use crate::summary::Summary;
 
@@ -113,10 +115,6 @@ impl<S, C> std::fmt::Debug for Observer<S, C> {
 /// The most threads for which files are held open to see later what became of them.
 const CHECKS_MAX: usize = 4_096;
 
-/// For so long after ends were collected, an id that is known still belongs to its process: the kernel gives
-/// ids out in turn, and does not get round in that time.
-const FRESH_US: u64 = 400_000;
-
 /// The most Unix sockets that are remembered as the tree's own.
 const SOCKETS_MAX: usize = 10_000;
 
@@ -137,10 +135,10 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     pub fn new(settings: Settings, sink: S, clock: C) -> std::io::Result<Self> {
         let state = State {
             processes: Processes::new()?,
-            checks: HashMap::new(),
+            checks: HashMap::default(),
             summary: Summary::default(),
             own_sockets: HashSet::new(),
-            bound: HashMap::new(),
+            bound: HashMap::default(),
             told: HashSet::new(),
             views_differ: false,
             operations: 0,
@@ -202,12 +200,13 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         let tid = notification.tid;
         let RawCall { architecture, number, .. } = notification.call;
         let call = self.table.get(architecture, number);
-        let now_us = self.clock.now().mono_us;
+        let now = self.clock.now();
+        let now_us = now.mono_us;
         let fresh = now_us.saturating_sub(self.collected_us.load(Ordering::Relaxed)) < FRESH_US;
         self.places.settle(tid, now_us);
         let (pid, pidfd, memory, process, checks, other_views) = {
             let mut state = self.state();
-            let pid = match state.processes.identify(tid, fresh) {
+            let pid = match state.processes.identify(tid, fresh, now_us) {
                 Ok((pid, new)) => {
                     state.summary.processes += u64::from(new);
                     pid
@@ -249,7 +248,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             // Killed meanwhile: what was read may be another process', and nothing happens any more.
             return notification.proceed();
         }
-        match self.record(caller, &process, call, looked) {
+        match self.record(caller, now, &process, call, looked) {
             Ok(None) => notification.proceed(),
             Ok(Some(errno)) => notification.refuse(errno),
             // No record, no grant.
@@ -261,14 +260,20 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     fn handle_successor(&self, notification: Notification<'_>) -> std::io::Result<()> {
         self.collect_ends();
         let tid = notification.tid;
+        let now_us = self.clock.now().mono_us;
         let gone = {
             let mut state = self.state();
-            state.processes.identify(tid, false).is_err().then(|| state.processes.remove(tid)).flatten()
+            state
+                .processes
+                .identify(tid, false, now_us)
+                .is_err()
+                .then(|| state.processes.remove(tid))
+                .flatten()
         };
         if let Some(known) = gone {
             self.tell_end(tid, known);
         }
-        if self.state().processes.identify(tid, false).is_err() {
+        if self.state().processes.identify(tid, false, now_us).is_err() {
             return if notification.is_valid() {
                 notification.refuse(libc::EAGAIN)
             } else {
@@ -326,6 +331,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     fn record(
         &self,
         caller: Caller<'_>,
+        now: Moment,
         process: &Process,
         call: &Call,
         looked: Looked,
@@ -355,7 +361,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 _ => Vec::new(),
             };
             let action = draft.action;
-            let ticket = self.record_draft(process, call, draft, operation, waits)?;
+            let ticket = self.record_draft(now, process, call, draft, operation, waits)?;
             tickets.push((ticket, action, name));
         }
         let checks: Vec<Check> = looked
@@ -410,6 +416,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     /// Records one draft, unless it is only counted.
     fn record_draft(
         &self,
+        now: Moment,
         process: &Process,
         call: &Call,
         draft: Draft,
@@ -445,7 +452,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             resource: draft.resource,
             status: None,
         };
-        let mut event = self.event(What::Action(Box::new(act)));
+        let mut event = Event { at: now.wall, mono_us: now.mono_us, what: What::Action(Box::new(act)) };
         match self.sink.record(&event, waiting) {
             Err(SinkError::TooLarge) => {
                 // Paths alone always fit; arguments can be many times longer in a record than they are.

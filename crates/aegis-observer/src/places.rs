@@ -6,9 +6,11 @@
 //! call must be over, that is, until the same thread makes its next one. For what others do, an entry lives
 //! for [`LIFE_US`] only.
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::HashMap;
 
 /// How long an entry lives, in microseconds.
 pub const LIFE_US: u64 = 100_000;
@@ -21,7 +23,11 @@ const ENTRIES_MAX: usize = 256;
 
 /// The cache.
 #[derive(Debug, Default)]
-pub struct Places(Mutex<Inner>);
+pub struct Places {
+    inner: Mutex<Inner>,
+    /// Some thread is unsettled; changed under the lock.
+    unsettled: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -39,7 +45,7 @@ impl Inner {
 
 impl Places {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the directory of a path that was proven to have no links in it.
@@ -80,11 +86,14 @@ impl Places {
 
     /// A thread makes a call: its last one is over.
     pub fn settle(&self, tid: u32, now_us: u64) {
-        let mut inner = self.inner();
-        if !inner.unsettled.is_empty() {
-            inner.unsettled.remove(&tid);
-            inner.unsettled.retain(|_, at| now_us.saturating_sub(*at) < SETTLED_US);
+        // What a thread's last call did is seen by whoever is told of its next one.
+        if !self.unsettled.load(Ordering::Acquire) {
+            return;
         }
+        let mut inner = self.inner();
+        inner.unsettled.remove(&tid);
+        inner.unsettled.retain(|_, at| now_us.saturating_sub(*at) < SETTLED_US);
+        self.unsettled.store(!inner.is_settled(), Ordering::Release);
     }
 
     /// A thread's call can change what paths mean: everything is forgotten, and nothing remembered until it is
@@ -94,6 +103,7 @@ impl Places {
         inner.directories.clear();
         inner.working.clear();
         inner.unsettled.insert(tid, now_us);
+        self.unsettled.store(true, Ordering::Release);
     }
 
     /// Lets go of what is too old to be used: a directory that is held keeps its mount busy.
@@ -102,6 +112,7 @@ impl Places {
         inner.directories.retain(|_, (_, at)| now_us.saturating_sub(*at) < LIFE_US);
         inner.working.retain(|_, (_, at)| now_us.saturating_sub(*at) < LIFE_US);
         inner.unsettled.retain(|_, at| now_us.saturating_sub(*at) < SETTLED_US);
+        self.unsettled.store(!inner.is_settled(), Ordering::Release);
     }
 }
 

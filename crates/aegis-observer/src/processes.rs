@@ -3,17 +3,21 @@
 //! Each process is held by a descriptor (`pidfd_open(2)`) from its first notified call on: that tells when it
 //! ends, and whether an id still belongs to it.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use aegis_sys::memory::Memory;
 use aegis_sys::process::{Ended, is_there};
 use aegis_types::{ExitStatus, Process, Text};
+use foldhash::HashMap;
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::fold::Folds;
+
+/// For so long after it was looked at, an id that is known still belongs to the same: the kernel gives ids out
+/// in turn, and does not get round in that time. In microseconds.
+pub const FRESH_US: u64 = 400_000;
 
 /// A process that has been seen.
 #[derive(Debug)]
@@ -42,11 +46,19 @@ pub struct Known {
 #[derive(Debug)]
 pub struct Processes {
     known: HashMap<u32, Known>,
-    /// Threads that are not the first of their process, with the process.
-    threads: HashMap<u32, u32>,
+    /// Threads that are not the first of their process.
+    threads: HashMap<u32, Thread>,
     ends: OwnedFd,
     /// The tree hangs below this process.
     supervisor: u32,
+}
+
+/// A thread that is not the first of its process.
+#[derive(Debug, Clone, Copy)]
+struct Thread {
+    pid: u32,
+    /// When it was last seen to be of that process, in microseconds.
+    seen_us: u64,
 }
 
 /// A process that could not be identified.
@@ -67,8 +79,8 @@ impl Processes {
     /// That of `epoll_create1(2)`.
     pub fn new() -> rustix::io::Result<Self> {
         Ok(Self {
-            known: HashMap::new(),
-            threads: HashMap::new(),
+            known: HashMap::default(),
+            threads: HashMap::default(),
             ends: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             supervisor: std::process::id(),
         })
@@ -83,11 +95,12 @@ impl Processes {
     /// Returns the process that a thread belongs to; says whether it is new.
     ///
     /// `fresh` says that the ends of processes were collected a moment ago: an id that is known can then not
-    /// have come to another process, since ids come again only after all others.
+    /// have come to another process, since ids come again only after all others. The same holds of a thread
+    /// that was looked for a moment ago.
     ///
     /// # Errors
     /// It has gone, or no more can be held.
-    pub fn identify(&mut self, tid: u32, fresh: bool) -> Result<(u32, bool), IdentifyError> {
+    pub fn identify(&mut self, tid: u32, fresh: bool, now_us: u64) -> Result<(u32, bool), IdentifyError> {
         if let Some(known) = self.known.get(&tid) {
             if fresh || is_there(&known.pidfd) {
                 return Ok((tid, false));
@@ -95,9 +108,13 @@ impl Processes {
             // Its end is still to be told under its own id; the new one is told from it by its descriptor.
             return Err(IdentifyError::Gone);
         }
-        if let Some(pid) = self.threads.get(&tid).copied() {
+        if let Some(Thread { pid, seen_us }) = self.threads.get(&tid).copied() {
+            if fresh && now_us.saturating_sub(seen_us) < FRESH_US && self.known.contains_key(&pid) {
+                return Ok((pid, false));
+            }
             let there = rustix::fs::access(format!("/proc/{pid}/task/{tid}"), rustix::fs::Access::EXISTS);
             if there.is_ok() && self.known.get(&pid).is_some_and(|known| is_there(&known.pidfd)) {
+                self.threads.insert(tid, Thread { pid, seen_us: now_us });
                 return Ok((pid, false));
             }
             self.threads.remove(&tid);
@@ -109,7 +126,7 @@ impl Processes {
                 Ok((tid, true))
             }
             // No leader of a thread group.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => self.identify_thread(tid),
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => self.identify_thread(tid, now_us),
             Err(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
                 Err(IdentifyError::Limit(rustix::io::Errno::MFILE))
             }
@@ -117,10 +134,10 @@ impl Processes {
         }
     }
 
-    fn identify_thread(&mut self, tid: u32) -> Result<(u32, bool), IdentifyError> {
+    fn identify_thread(&mut self, tid: u32, now_us: u64) -> Result<(u32, bool), IdentifyError> {
         let pid = status_number(tid, "Tgid:").filter(|pid| *pid != tid).ok_or(IdentifyError::Gone)?;
-        let (pid, new) = self.identify(pid, false)?;
-        self.threads.insert(tid, pid);
+        let (pid, new) = self.identify(pid, false, now_us)?;
+        self.threads.insert(tid, Thread { pid, seen_us: now_us });
         Ok((pid, new))
     }
 
@@ -198,7 +215,7 @@ impl Processes {
         let known = self.known.remove(&pid)?;
         // Closing the last descriptor of a pidfd takes it out of the set, too; here it may be shared.
         let _ = epoll::delete(&self.ends, &known.pidfd);
-        self.threads.retain(|_, of| *of != pid);
+        self.threads.retain(|_, thread| thread.pid != pid);
         Some(known)
     }
 
@@ -210,7 +227,7 @@ impl Processes {
     /// Says whether a thread belongs to a process, as far as is known.
     #[must_use]
     pub fn is_thread_of(&self, tid: u32, pid: u32) -> bool {
-        tid == pid || self.threads.get(&tid) == Some(&pid)
+        tid == pid || self.threads.get(&tid).is_some_and(|thread| thread.pid == pid)
     }
 
     /// Returns the ids of all that are known.
@@ -309,9 +326,9 @@ mod tests {
     fn a_process_is_known_until_it_is_gone() {
         let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
         let mut processes = Processes::new().unwrap();
-        let (pid, new) = processes.identify(child.id(), false).unwrap();
+        let (pid, new) = processes.identify(child.id(), false, 0).unwrap();
         assert!(new && pid == child.id());
-        assert!(!processes.identify(child.id(), false).unwrap().1);
+        assert!(!processes.identify(child.id(), false, 0).unwrap().1);
         assert!(is_descendant(pid, std::process::id()));
         assert!(!is_descendant(1, std::process::id()));
         child.kill().unwrap();
@@ -322,7 +339,7 @@ mod tests {
         .unwrap();
         assert_eq!(processes.ended(), [pid]);
         child.wait().unwrap();
-        assert!(matches!(processes.identify(pid, false), Err(IdentifyError::Gone)));
+        assert!(matches!(processes.identify(pid, false, 0), Err(IdentifyError::Gone)));
         let known = processes.remove(pid).unwrap();
         assert_eq!(known.status(pid), Some(ExitStatus::Signal(9)));
         assert!(processes.is_empty());
@@ -335,8 +352,8 @@ mod tests {
             scope.spawn(|| {
                 let tid = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
                 assert_ne!(tid, std::process::id());
-                assert_eq!(processes.identify(tid, false).unwrap().0, std::process::id());
-                assert_eq!(processes.identify(tid, false).unwrap().0, std::process::id());
+                assert_eq!(processes.identify(tid, false, 0).unwrap().0, std::process::id());
+                assert_eq!(processes.identify(tid, false, 0).unwrap().0, std::process::id());
             });
         });
     }

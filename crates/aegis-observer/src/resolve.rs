@@ -52,8 +52,8 @@ pub struct Named {
     pub path: Vec<u8>,
     /// The file, where it is there.
     pub file: Option<Found>,
-    /// The directory that holds the name and the name in it, where the call acts on the name.
-    pub place: Option<(Arc<OwnedFd>, Vec<u8>)>,
+    /// The directory that holds the path's last component, where that is there.
+    pub folder: Option<Arc<OwnedFd>>,
 }
 
 /// A file that is there.
@@ -66,14 +66,25 @@ pub struct Found {
 }
 
 impl Named {
+    /// Returns the directory that holds the file and its name in it.
+    #[must_use]
+    pub fn place(&self) -> Option<(Arc<OwnedFd>, Vec<u8>)> {
+        let (folder, name) = self.place_ref()?;
+        Some((Arc::clone(folder), name.to_vec()))
+    }
+
+    fn place_ref(&self) -> Option<(&Arc<OwnedFd>, &[u8])> {
+        Some((self.folder.as_ref()?, split(&self.path)?.1))
+    }
+
     /// Returns an `O_PATH` descriptor of the file; a link at its end is not followed.
     #[must_use]
     pub fn open(&self) -> Option<Arc<OwnedFd>> {
         if let Some(fd) = &self.file.as_ref()?.fd {
             return Some(Arc::clone(fd));
         }
-        let (folder, name) = self.place.as_ref()?;
-        let fd = rustix::fs::openat(folder, name.as_slice(), O_PATH | OFlags::NOFOLLOW, Mode::empty());
+        let (folder, name) = self.place_ref()?;
+        let fd = rustix::fs::openat(folder, name, O_PATH | OFlags::NOFOLLOW, Mode::empty());
         fd.ok().map(Arc::new)
     }
 }
@@ -121,7 +132,7 @@ impl Caller<'_> {
             && let Some(text) = self.plain_text(base, path)
         {
             match self.without_links(&text) {
-                Ok(Some(named)) => return Ok(named),
+                Ok(Some((file, folder))) => return Ok(Named { path: text, file: Some(file), folder }),
                 // A link would have been met before: up to what is missing, the text is the path.
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(missing(text)),
                 _ => {}
@@ -133,24 +144,19 @@ impl Caller<'_> {
         self.walk(base, path, true)
     }
 
-    /// Names the file of a text that holds no links; nothing where its last component is one.
-    fn without_links(&self, text: &[u8]) -> Result<Option<Named>, Errno> {
+    /// Finds the file of a text that holds no links, and its folder; nothing where the last component is one.
+    fn without_links(&self, text: &[u8]) -> Result<Option<(Found, Option<Arc<OwnedFd>>)>, Errno> {
         let Some((folder, name)) = split(text) else {
             let fd = Arc::new(open_without_links(text)?);
             let stat = rustix::fs::fstat(&fd)?;
-            return Ok(Some(Named {
-                path: text.to_vec(),
-                file: Some(Found { fd: Some(fd), stat }),
-                place: None,
-            }));
+            return Ok(Some((Found { fd: Some(fd), stat }, None)));
         };
         let directory = self.directory(folder)?;
         let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
             return Ok(None);
         }
-        let place = Some((directory, name.to_vec()));
-        Ok(Some(Named { path: text.to_vec(), file: Some(Found { fd: None, stat }), place }))
+        Ok(Some((Found { fd: None, stat }, Some(directory))))
     }
 
     /// Opens the directory of a text that holds no links, or takes the one that was opened a moment ago.
@@ -194,7 +200,7 @@ impl Caller<'_> {
             Ok(stat) => Some(Found { fd: None, stat }),
             Err(_) => None,
         };
-        Ok(Named { path: full, file, place: Some((directory, last.to_vec())) })
+        Ok(Named { path: full, file, folder: Some(directory) })
     }
 
     /// Names what `openat2(2)` means with flags that confine or change how a path is resolved.
@@ -218,8 +224,8 @@ impl Caller<'_> {
                     path.iter().position(|b| *b != b'/').and_then(|at| path.get(at..)).unwrap_or_default();
                 let text = normalise(if folder == b"/" { Vec::new() } else { folder }, inside)
                     .ok_or(Errno::NOENT)?;
-                let place = (!inside.contains(&b'/')).then(|| (Arc::new(directory), inside.to_vec()));
-                Ok(Named { path: text, file: None, place })
+                let folder = (!inside.contains(&b'/')).then(|| Arc::new(directory));
+                Ok(Named { path: text, file: None, folder })
             }
             Err(error) => Err(error),
         }
@@ -394,7 +400,7 @@ fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn missing(path: Vec<u8>) -> Named {
-    Named { path, file: None, place: None }
+    Named { path, file: None, folder: None }
 }
 
 /// Names what is not there: behind the last directory that is.
@@ -404,8 +410,8 @@ fn not_there(at: OwnedFd, part: Vec<u8>, rest: &VecDeque<Vec<u8>>) -> Named {
     for more in rest {
         path = join(&path, more);
     }
-    let place = rest.is_empty().then(|| (Arc::new(at), part));
-    Named { path, file: None, place }
+    let folder = rest.is_empty().then(|| Arc::new(at));
+    Named { path, file: None, folder }
 }
 
 /// Returns the name that the kernel has for a descriptor of ours.
@@ -417,7 +423,7 @@ fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
 fn named(fd: OwnedFd) -> Result<Named, Errno> {
     let path = path_of(&fd)?;
     let stat = rustix::fs::fstat(&fd)?;
-    Ok(Named { path, file: Some(Found { fd: Some(Arc::new(fd)), stat }), place: None })
+    Ok(Named { path, file: Some(Found { fd: Some(Arc::new(fd)), stat }), folder: None })
 }
 
 fn same(a: &OwnedFd, b: &OwnedFd) -> Result<bool, Errno> {
