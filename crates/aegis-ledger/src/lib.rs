@@ -24,5 +24,5 @@ pub use aegis_proof::RecordError;
 pub use error::LedgerError;
 pub use query::{Filter, Row, SessionRow};
 pub use recorder::{Receipt, Recorder};
-pub use store::Ledger;
+pub use store::{Ledger, files_of};
 pub use verify::Verdict;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use aegis_sys::clock::monotonic_us;
 use aegis_types::{Event, SessionId};
 
 use crate::LedgerError;
@@ -84,6 +85,8 @@ struct Shared {
     /// The first segment that is not yet in the ledger.
     oldest: AtomicU64,
     orders: Mutex<Orders>,
+    /// When waiting for room ends, in microseconds of the monotonic clock.
+    give_up_us: AtomicU64,
     /// What the writer has not taken yet.
     queue: Mutex<Queue>,
     /// Wakes the writer.
@@ -129,7 +132,11 @@ impl Recorder {
         let explain = |e| LedgerError::from_io(folder, e);
         let spool = Spool::create(folder).map_err(explain)?;
         let trouble: Arc<dyn Fn(Trouble) + Send + Sync> = Arc::new(trouble);
-        let shared = Arc::new(Shared { oldest: AtomicU64::new(1), ..Shared::default() });
+        let shared = Arc::new(Shared {
+            oldest: AtomicU64::new(1),
+            give_up_us: AtomicU64::new(u64::MAX),
+            ..Shared::default()
+        });
         let writer = Writer {
             ledger,
             session,
@@ -212,8 +219,10 @@ impl Recorder {
                 // Behind or out of space: the caller waits, and with it the agent, until there is room.
                 Err(full) => {
                     drop(queue);
-                    if let Full::Disk(error) = full {
-                        self.tell_of_disk(&error);
+                    match full {
+                        Full::Behind => {}
+                        Full::Disk(error) if is_want_of_room(&error) => self.tell_of_disk(&error),
+                        Full::Disk(error) => return Err(self.fail(&error)),
                     }
                     self.wait_for_room()?;
                 }
@@ -246,7 +255,29 @@ impl Recorder {
         }
     }
 
+    /// The spool can't be written, and waiting does not help.
+    fn fail(&self, error: &std::io::Error) -> LedgerError {
+        let why = format!("the spool in {} can't be written: {error}", self.folder.display());
+        let first = lock(&self.shared.orders).failed.replace(why.clone()).is_none();
+        self.shared.wake.notify_one();
+        self.shared.room.notify_all();
+        if first {
+            (self.trouble)(Trouble::Failed(why.clone()));
+        }
+        LedgerError::Stopped(why)
+    }
+
+    /// The session is at its end: whoever waits for room then waits for so long at most.
+    pub fn end_within(&self, patience: Duration) {
+        let at = monotonic_us() + u64::try_from(patience.as_micros()).unwrap_or(u64::MAX / 2);
+        self.shared.give_up_us.store(at, Ordering::Release);
+        self.shared.room.notify_all();
+    }
+
     fn wait_for_room(&self) -> Result<(), LedgerError> {
+        if monotonic_us() >= self.shared.give_up_us.load(Ordering::Acquire) {
+            return Err(LedgerError::Stopped("there was no room for what happened last".into()));
+        }
         let orders = lock(&self.shared.orders);
         if let Some(why) = &orders.failed {
             return Err(LedgerError::Stopped(why.clone()));
@@ -297,6 +328,11 @@ impl Recorder {
             drop(thread.join());
         }
     }
+}
+
+/// Says whether a file system has no room, which may change.
+fn is_want_of_room(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// How many bytes may wait for the writer in memory; beyond, the agent waits.
@@ -460,7 +496,7 @@ impl Writer {
             return self.pending.events.len();
         };
         let n = self.pending.events.get(first).map_or(0, |e| e.n);
-        let now = aegis_sys::clock::monotonic_us();
+        let now = monotonic_us();
         let since = match self.held_since {
             Some((held, since)) if held == n => since,
             _ => now,

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use aegis_types::{Clock as _, Event, Gap, GapReason, Outcome, SessionEnd, SessionId, What};
@@ -29,6 +29,9 @@ const LOCK: &str = "lock";
 
 /// The file with the id of a session's process.
 const PID: &str = "pid";
+
+/// The longest file beside the spool: a path (`PATH_MAX`).
+const SMALL_MAX: u64 = 4096;
 
 /// The file that names the ledger of a session.
 const LEDGER: &str = "ledger";
@@ -117,9 +120,9 @@ pub fn find(run: &Path) -> io::Result<Vec<Found>> {
         let name = folder.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
         let Some(session) = name else { continue };
         // A session that ends meanwhile removes its folder: that is no error.
-        let Ok(ledger) = std::fs::read(folder.join(LEDGER)) else { continue };
-        let pid =
-            std::fs::read_to_string(folder.join(PID)).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let Ok(ledger) = read_small(&folder.join(LEDGER)) else { continue };
+        let pid = read_small(&folder.join(PID)).ok().and_then(|text| String::from_utf8(text).ok());
+        let pid = pid.and_then(|text| text.parse().ok()).unwrap_or(0);
         let Ok(lock) = open_lock(&folder, OFlags::empty()) else { continue };
         let alive = !try_lock(&lock)?;
         let ledger = PathBuf::from(std::ffi::OsString::from_vec(ledger));
@@ -127,6 +130,19 @@ pub fn find(run: &Path) -> io::Result<Vec<Found>> {
     }
     found.sort_by_key(|f| f.session);
     Ok(found)
+}
+
+/// Reads a file of a session's folder, whatever stands in its place: never more than a path's length, and never
+/// waiting.
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file: File = rustix::fs::open(path, flags, Mode::empty())?.into();
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(SMALL_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Takes in what the dead sessions below `run` left for the ledger at `path`; returns how many there were.

@@ -158,6 +158,14 @@ pub enum Next {
     Damaged,
 }
 
+/// Opens a plain file; what stands in its place is not waited for.
+fn open_plain(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file: File = rustix::fs::open(path, flags, Mode::empty())?.into();
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
 /// The reading end; also over the spool of a session that is gone.
 #[derive(Debug)]
 pub struct Reader {
@@ -209,7 +217,7 @@ impl Reader {
     pub fn read_next(&mut self) -> io::Result<Next> {
         loop {
             if self.file.is_none() {
-                match File::open(segment_path(&self.folder, self.number)) {
+                match open_plain(&segment_path(&self.folder, self.number)) {
                     Ok(file) => self.file = Some(file),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Next::End),
                     Err(error) => return Err(error),
@@ -220,7 +228,7 @@ impl Reader {
                     // The active segment ends here for now; a full one, for good: then the next exists and is
                     // in use, or is a spare that is empty.
                     let after = segment_path(&self.folder, self.number + 1);
-                    let begun = File::open(after).and_then(|next| {
+                    let begun = open_plain(&after).and_then(|next| {
                         let mut word = [0; 4];
                         next.read_exact_at(&mut word, 0)?;
                         Ok(word != [0; 4])

@@ -117,6 +117,20 @@ pub(crate) fn encode(event: &Event) -> Result<Vec<u8>, LedgerError> {
     serde_json::to_vec(event).map_err(|e| LedgerError::Record(e.into()))
 }
 
+/// Returns the files that SQLite opens for a ledger. It holds locks on them that belong to the whole process: one
+/// that opens and closes any of them gives them up (`fcntl_locking(2)`).
+#[must_use]
+pub fn files_of(path: &Path) -> Vec<PathBuf> {
+    ["", "-wal", "-shm"]
+        .into_iter()
+        .map(|end| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        })
+        .collect()
+}
+
 /// How long to wait for another writer's commit.
 const PATIENCE: Duration = Duration::from_secs(10);
 

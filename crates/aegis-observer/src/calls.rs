@@ -271,6 +271,15 @@ pub fn table() -> Vec<Call> {
             Reach(1, false),
             &[Condition::Masked { argument: 0, mask: u32::MAX, value: 0x4206 }],
         ),
+        // With an id and new limits: those of another process.
+        when(
+            "prlimit64",
+            Some(libc::SYS_prlimit64),
+            340,
+            Reach(0, false),
+            &[Condition::NonZero { argument: 0 }, Condition::NonZero { argument: 2 }],
+        ),
+        call("process_vm_readv", Some(libc::SYS_process_vm_readv), 347, Reach(0, false)),
         call("process_vm_writev", Some(libc::SYS_process_vm_writev), 348, Reach(0, false)),
         call("pidfd_getfd", Some(libc::SYS_pidfd_getfd), 438, Reach(0, true)),
         // TIOCSTI.

@@ -13,8 +13,9 @@ use aegis_types::Action;
 use rustix::fs::{AtFlags, Stat};
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
+use crate::network::Address;
 use crate::observer::Ticket;
-use crate::processes::{START_STACK, stat_number};
+use crate::processes::start_of_stack;
 
 /// What would show that an event took effect.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Check {
     pub acts: Vec<(Ticket, Action, Vec<u8>)>,
     /// What to look at.
     pub sign: Sign,
+    /// When the call was made, in microseconds of the monotonic clock.
+    pub at_us: u64,
 }
 
 /// Something that can be looked at.
@@ -43,7 +46,7 @@ pub enum Sign {
     /// The socket has this peer.
     Connected(i32, Option<(IpAddr, u16)>),
     /// The socket has this local address.
-    Bound(i32, Option<(IpAddr, u16)>),
+    Bound(i32, Address),
     /// The socket listens.
     Listens(i32),
 }
@@ -66,7 +69,26 @@ pub fn change_time(stat: &Stat) -> ChangeTime {
     (stat.st_ctime, stat.st_ctime_nsec)
 }
 
+/// File systems that are served from elsewhere (`statfs(2)`): FUSE, NFS, SMB, CIFS, 9P, Ceph, AFS.
+const SERVED: [i64; 7] =
+    [0x6573_5546, 0x6969, 0xfe53_4d42, 0xff53_4d42, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
+
 impl Sign {
+    /// Says whether the look may wait for somebody else.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        match self {
+            Sign::Appeared(file, _)
+            | Sign::Vanished(file, ..)
+            | Sign::Became(file, ..)
+            | Sign::Changed(file, _)
+            | Sign::ChangedName(file, ..) => rustix::fs::fstatfs(file).is_ok_and(|found| {
+                SERVED.iter().any(|served| i128::from(found.f_type) == i128::from(*served))
+            }),
+            Sign::Executed(..) | Sign::Connected(..) | Sign::Bound(..) | Sign::Listens(_) => false,
+        }
+    }
+
     /// Looks; `pidfd` is the process that made the call.
     #[must_use]
     pub fn shows(&self, pidfd: &OwnedFd) -> bool {
@@ -84,29 +106,17 @@ impl Sign {
             Sign::ChangedName(folder, name, id, before) => {
                 now(folder, name).is_ok_and(|stat| file_id(&stat) == *id && change_time(&stat) != *before)
             }
-            Sign::Executed(pid, before) => {
-                stat_number(*pid, START_STACK).is_some_and(|start| start != 0 && start != *before)
-            }
+            Sign::Executed(pid, before) => start_of_stack(*pid).is_some_and(|start| start != *before),
             Sign::Connected(fd, peer) => socket(pidfd, *fd).is_some_and(|socket| {
                 rustix::net::getpeername(&socket)
                     .is_ok_and(|found| fits(found.and_then(|found| SocketAddr::try_from(found).ok()), *peer))
             }),
-            Sign::Bound(fd, local) => socket(pidfd, *fd).is_some_and(|socket| {
-                rustix::net::getsockname(&socket)
-                    .is_ok_and(|found| fits(SocketAddr::try_from(found).ok(), *local))
-            }),
+            Sign::Bound(fd, local) => socket(pidfd, *fd)
+                .and_then(|socket| rustix::net::getsockname(&socket).ok())
+                .is_some_and(|found| is_bound(found, local)),
             Sign::Listens(fd) => socket(pidfd, *fd)
                 .is_some_and(|socket| rustix::net::sockopt::socket_acceptconn(&socket).unwrap_or(false)),
         }
-    }
-}
-
-impl Sign {
-    /// Returns the file that this sign shows to be new.
-    #[must_use]
-    pub fn made(&self) -> Option<FileId> {
-        let Sign::Appeared(folder, name) = self else { return None };
-        rustix::fs::statat(folder, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| file_id(&stat))
     }
 }
 
@@ -114,6 +124,18 @@ impl Sign {
 /// the last.
 pub(crate) fn socket(pidfd: &OwnedFd, fd: i32) -> Option<OwnedFd> {
     pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty()).ok()
+}
+
+/// Says whether a socket's own address is the one that it was to be bound to.
+fn is_bound(found: rustix::net::SocketAddrAny, wanted: &Address) -> bool {
+    let unix = || rustix::net::SocketAddrUnix::try_from(found.clone()).ok();
+    match wanted {
+        Address::Internet(address, port) => fits(SocketAddr::try_from(found).ok(), Some((*address, *port))),
+        Address::Path(path) => unix().is_some_and(|found| found.path_bytes() == Some(path)),
+        Address::Abstract(name) => unix().is_some_and(|found| found.abstract_name() == Some(name)),
+        // Of other families no address is read.
+        Address::None | Address::Kernel | Address::Other(_) => false,
+    }
 }
 
 /// Says whether a socket's address is the one that was named; of Unix sockets only that there is one.

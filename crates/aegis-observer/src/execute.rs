@@ -23,6 +23,25 @@ pub struct Arguments {
     pub omitted: u64,
 }
 
+impl Arguments {
+    /// Takes a command line, as much of it as is recorded.
+    pub fn of<'a>(argv: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut arguments = Self::default();
+        let mut room = BYTES_MAX;
+        for argument in argv {
+            if room == 0 || arguments.list.len() >= COUNT_MAX {
+                arguments.omitted += 1;
+                continue;
+            }
+            let part = argument.get(..room).unwrap_or(argument);
+            arguments.omitted += u64::from(part.len() < argument.len());
+            room -= part.len();
+            arguments.list.push(Text::new(part.to_vec()));
+        }
+        arguments
+    }
+}
+
 /// Reads an argument vector. `wide` says whether the caller's pointers have 64 bits.
 ///
 /// # Errors
@@ -124,6 +143,9 @@ mod tests {
         assert_eq!((cut.list.len(), cut.list[0].as_bytes().len(), cut.omitted), (1, BYTES_MAX, 2));
         let many = vec![&b"a"[..]; COUNT_MAX + 3];
         assert_eq!(read(&many).omitted, 3);
+        for list in [vec![&exact[..]], vec![&long[..], b"more"], many, vec![b"ls", b"", b"\xff"]] {
+            assert_eq!(Arguments::of(list.iter().copied()), read(&list), "one bound for both");
+        }
         assert!(arguments(&me(), 1, true).is_err());
     }
 }

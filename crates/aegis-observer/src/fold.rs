@@ -20,6 +20,16 @@ const FILES: [&[u8]; 6] = [
 /// The most directories that are counted for one process; beyond, each read is an entry.
 const DIRECTORIES_MAX: usize = 4_096;
 
+/// The most memory that the counts of all processes may take, in bytes; beyond, each read is an entry.
+const BYTES_MAX: usize = 8 << 20;
+
+/// What a directory takes beside its name, about.
+const OVERHEAD: usize = 64;
+
+/// The memory that the counts of all processes take, about, in bytes.
+#[derive(Debug, Default)]
+pub struct Memory(usize);
+
 /// What one process read, by directory.
 #[derive(Debug, Default)]
 pub struct Folds(HashMap<Vec<u8>, Count>);
@@ -64,7 +74,7 @@ pub fn is_system(path: &[u8], pid: u32, home: &[u8], kept: &[u8]) -> bool {
 
 impl Folds {
     /// Counts a read of a system file.
-    pub fn count(&mut self, path: &[u8], is_list: bool) -> Fold {
+    pub fn count(&mut self, path: &[u8], is_list: bool, memory: &mut Memory) -> Fold {
         let end = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
         let folder = if is_list { path } else { path.get(..end).unwrap_or_default() };
         if let Some(count) = self.0.get_mut(folder) {
@@ -74,12 +84,20 @@ impl Folds {
             // The first of either kind is an entry of its own.
             return if *now == 1 && other > 0 { Fold::First } else { Fold::Counted };
         }
-        if self.0.len() >= DIRECTORIES_MAX {
+        let need = folder.len() + OVERHEAD;
+        if self.0.len() >= DIRECTORIES_MAX || memory.0 + need > BYTES_MAX {
             return Fold::No;
         }
+        memory.0 += need;
         let count = Count { reads: u64::from(!is_list), lists: u64::from(is_list) };
         self.0.insert(folder.to_vec(), count);
         Fold::First
+    }
+
+    /// Says that these counts are about to go.
+    pub fn give_back(&self, memory: &mut Memory) {
+        let own: usize = self.0.keys().map(|folder| folder.len() + OVERHEAD).sum();
+        memory.0 = memory.0.saturating_sub(own);
     }
 
     /// Returns the directories with more than the one read that was recorded.
@@ -130,10 +148,11 @@ mod tests {
     #[test]
     fn the_first_is_an_entry_and_the_rest_are_a_count() {
         let mut folds = Folds::default();
-        assert_eq!(folds.count(b"/usr/lib/a", false), Fold::First);
-        assert_eq!(folds.count(b"/usr/lib/b", false), Fold::Counted);
-        assert_eq!(folds.count(b"/usr/lib", true), Fold::First);
-        assert_eq!(folds.count(b"/usr/share/c", false), Fold::First);
+        let mut count = |path: &[u8], is_list| folds.count(path, is_list, &mut Memory::default());
+        assert_eq!(count(b"/usr/lib/a", false), Fold::First);
+        assert_eq!(count(b"/usr/lib/b", false), Fold::Counted);
+        assert_eq!(count(b"/usr/lib", true), Fold::First);
+        assert_eq!(count(b"/usr/share/c", false), Fold::First);
         let counts: Vec<_> = folds.into_counts().collect();
         assert_eq!(counts, [(b"/usr/lib".to_vec(), Count { reads: 2, lists: 1 })]);
     }
@@ -142,8 +161,27 @@ mod tests {
     fn the_number_of_directories_is_bounded() {
         let mut folds = Folds::default();
         for n in 0..DIRECTORIES_MAX {
-            assert_eq!(folds.count(format!("/usr/{n}/f").as_bytes(), false), Fold::First);
+            let path = format!("/usr/{n}/f");
+            assert_eq!(folds.count(path.as_bytes(), false, &mut Memory::default()), Fold::First);
         }
-        assert_eq!(folds.count(b"/usr/more/f", false), Fold::No);
+        assert_eq!(folds.count(b"/usr/more/f", false, &mut Memory::default()), Fold::No);
+    }
+
+    #[test]
+    fn all_processes_together_have_so_much_memory() {
+        let mut memory = Memory::default();
+        let long = "x".repeat(4_000);
+        let mut first = Folds::default();
+        let fits = BYTES_MAX / (long.len() + 10 + OVERHEAD);
+        let mut taken = 0;
+        for n in 0..DIRECTORIES_MAX {
+            let path = format!("/usr/{n:05}{long}/f");
+            taken += usize::from(first.count(path.as_bytes(), false, &mut memory) == Fold::First);
+        }
+        assert_eq!(taken, fits);
+        let mut second = Folds::default();
+        assert_eq!(second.count(format!("/usr/{long}/f").as_bytes(), false, &mut memory), Fold::No);
+        first.give_back(&mut memory);
+        assert_eq!(second.count(format!("/usr/{long}/f").as_bytes(), false, &mut memory), Fold::First);
     }
 }

@@ -17,7 +17,7 @@ use crate::evidence::{Sign, change_time, file_id};
 use crate::execute;
 use crate::mask;
 use crate::observer::{Observer, Sink};
-use crate::processes::{self, START_STACK, stat_number};
+use crate::processes::{self, Executing, start_of_stack};
 use crate::resolve::{Base, Caller, Found, Named, PATH_MAX};
 
 /// An event in the making.
@@ -43,7 +43,7 @@ pub(crate) struct Looked {
     /// The errno to refuse the call with.
     pub(crate) errno: Option<i32>,
     /// The process is about to run another program.
-    pub(crate) executes: bool,
+    pub(crate) executes: Option<Executing>,
     /// Paths may mean something else from now on.
     pub(crate) view_changes: bool,
     /// What paths mean may change by this call.
@@ -64,6 +64,7 @@ pub(crate) struct Looked {
 
 pub(crate) const SETUID: &str = "a set-uid or set-gid program, or one with file capabilities, runs without them under Aegis (no_new_privs): sudo and the like do not work";
 pub(crate) const IO_URING: &str = "io_uring is refused under Aegis, programs fall back to plain calls; --allow-io-uring lets it through unobserved";
+pub(crate) const AEGIS: &str = "Aegis' own processes can't be traced, read or limited by what it runs";
 pub(crate) const LISTENER: &str =
     "a seccomp listener of the program's own is refused under Aegis: there can be one only";
 
@@ -97,14 +98,19 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         self.raw.arguments.get(usize::from(index)).copied().unwrap_or(0)
     }
 
-    /// The caller's memory.
-    fn memory(&self) -> std::io::Result<&Memory> {
-        self.memory.as_deref().map_err(|errno| std::io::Error::from_raw_os_error(*errno))
+    /// Reads the caller's memory; once more by the calling thread, where what was held is that of a program
+    /// that the process does not run any more.
+    fn read<T>(&self, mut read: impl FnMut(&Memory) -> std::io::Result<T>) -> std::io::Result<T> {
+        let held = self.memory.as_deref().map_err(|errno| std::io::Error::from_raw_os_error(*errno));
+        match held.and_then(&mut read) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => read(&Memory::open(self.caller.tid)?),
+            other => other,
+        }
     }
 
     /// Reads exactly so much of the caller's memory.
     fn read_exact(&self, address: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        self.memory()?.read_exact(address, buffer)
+        self.read(|memory| memory.read_exact(address, buffer))
     }
 
     /// The low 32 bits of an argument, as a descriptor.
@@ -143,7 +149,12 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                 looked.view_changes = self.changes_view();
                 looked.unsettles = looked.view_changes;
             }
-            Shape::ChangeDirectory | Shape::Mount => looked.unsettles = true,
+            Shape::ChangeDirectory => looked.unsettles = true,
+            Shape::Mount => {
+                // It may be in a view of the caller's own, however that was got.
+                looked.view_changes = true;
+                looked.unsettles = true;
+            }
             Shape::Unmount => {
                 looked.unmounts = true;
                 looked.unsettles = true;
@@ -179,8 +190,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
 
     fn read_path(&self, at: At) -> Result<Vec<u8>, Unread> {
         let mut path = Vec::with_capacity(256);
-        self.memory()
-            .and_then(|memory| memory.read_string(self.argument(at.path), PATH_MAX, &mut path))
+        self.read(|memory| memory.read_string(self.argument(at.path), PATH_MAX, &mut path))
             .map_err(Unread::Memory)?;
         Ok(path)
     }
@@ -204,7 +214,10 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         looked.failed = true;
         let text = match why {
             Unread::Memory(error) => {
-                looked.unreadable |= matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
+                // An address that is not there is the caller's own mistake, and the call fails.
+                let mistake =
+                    matches!(error.raw_os_error(), Some(libc::EFAULT | libc::EIO | libc::ENAMETOOLONG));
+                looked.unreadable |= !mistake;
                 Text::from(format!("{}: the path could not be read ({error})", self.call.name).as_str())
             }
             Unread::Path(path, error) => {
@@ -379,11 +392,15 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         // The file can be changed by its new name from now on.
         let source = self.object(from, self.follows(links));
         let pre = source.as_ref().ok().and_then(|source| self.before_change(source));
-        let there = source.is_ok_and(|source| source.file.is_some()) || self.is_empty_path(from);
+        let source = source.ok().and_then(|source| source.file).map(|file| file_id(&file.stat));
+        let there = source.is_some() || self.is_empty_path(from);
         let outcome = if there && named.folder.is_some() { Outcome::Unknown } else { Outcome::Missing };
         looked.push(Action::FileWrite, Resource::Path(Text::new(named.path.clone())), outcome).pre = pre;
         if named.file.is_none() {
-            looked.sign(named.place().map(|(folder, name)| Sign::Appeared(folder, name)));
+            looked.sign(named.place().map(|(folder, name)| match source {
+                Some(id) => Sign::Became(folder, name, id),
+                None => Sign::Appeared(folder, name),
+            }));
         }
     }
 
@@ -456,14 +473,15 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         }
         let size = u64::try_from(found.stat.st_size).unwrap_or(0);
         let fd = named.open()?;
-        self.observer.preimages().before_change(file_id(&found.stat), &fd, size)
+        self.observer.preimages().before_change(&fd, size)
     }
 
     // ---- programs
 
     fn execute(&self, looked: &mut Looked, at: At, argv: u8, flags: Option<u8>) {
         // Whatever is seen of it, it may succeed: another thread can make the file in time.
-        looked.executes = true;
+        let start = start_of_stack(self.caller.tid);
+        looked.executes = Some(Executing { tid: self.caller.tid, stack: start });
         let flags = flags.map_or(0, |index| self.argument(index));
         let named = match self.read_path(at) {
             Ok(path) if path.is_empty() && flags & EMPTY_PATH != 0 => {
@@ -475,8 +493,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Ok(path) => self.resolve(at, path, flags & NOFOLLOW == 0),
             Err(why) => Err(why),
         };
-        let vector =
-            self.memory().and_then(|memory| execute::arguments(memory, self.argument(argv), self.wide()));
+        let vector = self.read(|memory| execute::arguments(memory, self.argument(argv), self.wide()));
         let mut arguments = vector.unwrap_or_default();
         let masked = mask::arguments(&mut arguments.list);
         let named = match named {
@@ -496,7 +513,6 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         if self.gains_privileges(&found, &path) {
             looked.refusal = Some(SETUID);
         }
-        let start = stat_number(self.caller.pid, START_STACK).filter(|start| *start != 0);
         looked.sign(start.map(|start| Sign::Executed(self.caller.pid, start)));
     }
 
@@ -535,8 +551,13 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         } else {
             Some(number)
         };
-        let Some(target) = target.filter(|pid| *pid != self.caller.pid) else { return };
-        if !processes::is_descendant(target, std::process::id()) {
+        // 0 means the caller itself.
+        let Some(target) = target.filter(|pid| *pid != self.caller.pid && *pid != 0) else { return };
+        let owner = processes::status_number(target, "Tgid:").unwrap_or(target);
+        if self.observer.settings.aegis.contains(&owner) {
+            looked.refusal = Some(AEGIS);
+            looked.errno = Some(libc::EPERM);
+        } else if !processes::is_descendant(target, std::process::id()) {
             let exe = processes::exe(target);
             let detail = format!(
                 "{} reaches into process {target} ({}), outside the tree",

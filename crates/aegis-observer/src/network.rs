@@ -26,6 +26,12 @@ pub enum Address {
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Address {
     let Some(family) = pair(bytes, 0).map(u16::from_ne_bytes) else { return Address::None };
+    parse_as(family, bytes)
+}
+
+/// Reads a socket address of this family, whatever family it says itself.
+#[must_use]
+pub fn parse_as(family: u16, bytes: &[u8]) -> Address {
     match i32::from(family) {
         libc::AF_INET => {
             let (Some(port), Some(Ok(address))) = (pair(bytes, 2), bytes.get(4..8).map(<[u8; 4]>::try_from))

@@ -18,7 +18,7 @@ use aegis_types::{
 use foldhash::HashMap;
 
 use crate::calls::{Call, I386, Shape, Table};
-use crate::evidence::Check;
+use crate::evidence::{Check, Sign};
 use crate::fold;
 use crate::fold::Fold;
 use crate::look::{Draft, Look, Looked};
@@ -73,6 +73,12 @@ pub struct Settings {
     pub allow_io_uring: bool,
     /// The user's id.
     pub uid: u32,
+    /// The home of Aegis: what is in it is never kept.
+    pub aegis_home: Vec<u8>,
+    /// Files that this process must not open but for its own use of them: the ledger's.
+    pub own_files: Vec<PathBuf>,
+    /// The processes of Aegis itself, which nothing of the tree may reach into.
+    pub aegis: Vec<u32>,
 }
 
 /// Sees what a process tree does.
@@ -82,7 +88,7 @@ pub struct Observer<S, C> {
     clock: C,
     table: Table,
     state: Mutex<State>,
-    preimages: Mutex<PreImages>,
+    preimages: PreImages,
     places: Places,
     /// Held while ends are collected.
     collecting: Mutex<()>,
@@ -104,6 +110,8 @@ pub(crate) struct State {
     /// Somebody may have another root or other mounts than we have.
     views_differ: bool,
     operations: u64,
+    /// What the counts of reads take.
+    fold_memory: fold::Memory,
 }
 
 impl<S, C> std::fmt::Debug for Observer<S, C> {
@@ -112,8 +120,18 @@ impl<S, C> std::fmt::Debug for Observer<S, C> {
     }
 }
 
+/// A look that takes longer may be told of a caller that was killed meanwhile, in microseconds.
+const SLOW_US: u64 = 10_000;
+
 /// The most threads for which files are held open to see later what became of them.
 const CHECKS_MAX: usize = 4_096;
+
+/// For so long after a call, evidence of its effect is taken, in microseconds.
+const EVIDENCE_US: u64 = 500_000;
+
+/// After so long, evidence is not waited for any longer: it is looked for now or never, in microseconds. What is
+/// held for it keeps mounts busy.
+const EVIDENCE_DUE_US: u64 = 250_000;
 
 /// The most Unix sockets that are remembered as the tree's own.
 const SOCKETS_MAX: usize = 10_000;
@@ -142,8 +160,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             told: HashSet::new(),
             views_differ: false,
             operations: 0,
+            fold_memory: fold::Memory::default(),
         };
-        let preimages = Mutex::new(PreImages::new(settings.objects.clone()));
+        let preimages = PreImages::new(settings.objects.clone(), settings.own_files.clone());
         Ok(Self {
             settings,
             sink,
@@ -162,8 +181,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn preimages(&self) -> MutexGuard<'_, PreImages> {
-        self.preimages.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn preimages(&self) -> &PreImages {
+        &self.preimages
     }
 
     /// Returns what was done so far.
@@ -198,7 +217,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     /// The listener does not work any more.
     pub fn handle(&self, notification: Notification<'_>) -> std::io::Result<()> {
         let tid = notification.tid;
-        let RawCall { architecture, number, .. } = notification.call;
+        let raw = as_executed(notification.call);
+        let RawCall { architecture, number, .. } = raw;
         let call = self.table.get(architecture, number);
         let now = self.clock.now();
         let now_us = now.mono_us;
@@ -229,9 +249,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             if call.is_some_and(|call| call.shape == Shape::Exit) {
                 checks.append(&mut state.checks_of(pid));
             }
-            state.processes.refresh(pid);
+            let memory = state.processes.memory_of(pid, tid);
             let Some(known) = state.processes.get_mut(pid) else { return notification.proceed() };
-            let (pidfd, memory) = (Arc::clone(&known.pidfd), known.memory.clone());
+            let pidfd = Arc::clone(&known.pidfd);
             (pid, pidfd, memory, state.processes.describe(pid, tid), checks, state.views_differ)
         };
         self.evaluate(checks, &pidfd);
@@ -241,10 +261,10 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         }
         let other_view = other_views && Caller::has_other_view(pid, tid);
         let caller = Caller { pid, tid, other_view, places: &self.places, now_us };
-        let look =
-            Look { observer: self, caller, call, raw: notification.call, pidfd: &pidfd, memory: &memory };
+        let look = Look { observer: self, caller, call, raw, pidfd: &pidfd, memory: &memory };
         let looked = look.look();
-        if (looked.failed || !fresh) && !notification.is_valid() {
+        let slow = self.clock.now().mono_us.saturating_sub(now_us) > SLOW_US;
+        if (looked.failed || !fresh || slow) && !notification.is_valid() {
             // Killed meanwhile: what was read may be another process', and nothing happens any more.
             return notification.proceed();
         }
@@ -285,6 +305,10 @@ impl<S: Sink, C: Clock> Observer<S, C> {
 
     /// A call by the numbers of x32: refused, and said.
     fn unknown_abi(&self, notification: Notification<'_>, process: Process) -> std::io::Result<()> {
+        if notification.call.number == u32::MAX {
+            // No call at all: what tracers put in place of one, and what the kernel answers with ENOSYS.
+            return notification.proceed();
+        }
         let detail = format!("call {:#x} of an unsupported ABI was refused", notification.call.number);
         // It is refused whether this is recorded or not.
         drop(self.refusal("syscall", detail, process));
@@ -305,14 +329,16 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     }
 
     fn evaluate(&self, checks: Vec<Check>, pidfd: &OwnedFd) {
+        let now_us = self.clock.now().mono_us;
         for check in checks {
-            if !check.sign.shows(pidfd) {
+            // Later, the entry stands in the ledger as it is.
+            if now_us.saturating_sub(check.at_us) > EVIDENCE_US || !check.sign.shows(pidfd) {
                 continue;
             }
             if check.acts.iter().any(|(_, _, name)| self.is_kept(name))
-                && let Some(file) = check.sign.made()
+                && let Sign::Appeared(folder, name) = &check.sign
             {
-                self.preimages().made(file);
+                self.preimages.made(folder, name);
             }
             for (ticket, action, name) in check.acts {
                 // May wait for room: no lock is held.
@@ -334,7 +360,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         now: Moment,
         process: &Process,
         call: &Call,
-        looked: Looked,
+        mut looked: Looked,
     ) -> Result<Option<i32>, SinkError> {
         if looked.unreadable {
             self.first_unreadable(caller.pid, process)?;
@@ -351,6 +377,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             state.operations += 1;
             state.operations
         });
+        // A look at a file system that another process serves may never end, least of all once that has gone.
+        looked.signs.retain(|(_, sign)| !sign.may_wait());
         let waiting: Vec<usize> =
             looked.signs.iter().flat_map(|(drafts, _)| drafts.iter().copied()).collect();
         let mut tickets = Vec::with_capacity(looked.drafts.len());
@@ -372,7 +400,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                     let (ticket, action, name) = tickets.get(*index)?;
                     Some(((*ticket)?, *action, name.clone()))
                 };
-                Check { acts: drafts.iter().filter_map(of).collect(), sign }
+                Check { acts: drafts.iter().filter_map(of).collect(), sign, at_us: now.mono_us }
             })
             .collect();
         if looked.unsettles {
@@ -384,7 +412,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 state.checks.clear();
             }
             // After an exec, the thread that did it has the process' id.
-            let tid = if looked.executes { caller.pid } else { caller.tid };
+            let tid = if looked.executes.is_some() { caller.pid } else { caller.tid };
             state.checks.insert(tid, checks);
         }
         if looked.thread_ends {
@@ -407,7 +435,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             state.own_sockets.insert(path);
         }
         if let Some(known) = state.processes.get_mut(caller.pid) {
-            known.exe_stale |= looked.executes;
+            known.executing = looked.executes.or(known.executing);
             known.exit_code = looked.exit_code.or(known.exit_code);
         }
         Ok(looked.errno)
@@ -480,14 +508,16 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             return Fold::No;
         }
         let mut state = self.state();
-        let Some(known) = state.processes.get_mut(pid) else { return Fold::No };
-        known.folds.count(path.as_bytes(), draft.action == Action::DirList)
+        let State { processes, fold_memory, .. } = &mut *state;
+        let Some(known) = processes.get_mut(pid) else { return Fold::No };
+        known.folds.count(path.as_bytes(), draft.action == Action::DirList, fold_memory)
     }
 
     /// Says whether a file is of the directory whose former contents are kept.
     pub(crate) fn is_kept(&self, path: &[u8]) -> bool {
         let dir = &self.settings.dir;
-        !dir.is_empty() && is_below(path, dir)
+        let home = &self.settings.aegis_home;
+        !dir.is_empty() && is_below(path, dir) && (home.is_empty() || !is_below(path, home))
     }
 
     /// Returns the path that a socket was bound to.
@@ -508,7 +538,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         if !first {
             return Ok(());
         }
-        let detail = "the process can't be read: the names that its calls use are not known".to_owned();
+        let detail = "the process could not be read: the names that its calls used are not known".to_owned();
         self.gap(GapReason::Unreadable, detail, Some(process.clone()))
     }
 
@@ -546,14 +576,33 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         for (pid, known) in ended {
             self.tell_end(pid, known);
         }
+        self.look_for_evidence(now);
         self.places.sweep(now);
         self.collected_us.store(now, Ordering::Relaxed);
     }
 
+    /// Looks for what the calls of a while ago should have changed, of threads that have made none since.
+    fn look_for_evidence(&self, now_us: u64) {
+        let due: Vec<(Arc<OwnedFd>, Vec<Check>)> = {
+            let State { checks, processes, .. } = &mut *self.state();
+            let is_due = |of: &mut Vec<Check>| {
+                of.iter().all(|check| now_us.saturating_sub(check.at_us) >= EVIDENCE_DUE_US)
+            };
+            let due: Vec<(u32, Vec<Check>)> = checks.extract_if(|_, of| is_due(of)).collect();
+            due.into_iter()
+                .filter_map(|(tid, checks)| Some((Arc::clone(&processes.of_thread(tid)?.pidfd), checks)))
+                .collect()
+        };
+        for (pidfd, checks) in due {
+            self.evaluate(checks, &pidfd);
+        }
+    }
+
     /// Records the end of a process that was let go, with what it read of the system.
     fn tell_end(&self, pid: u32, known: Known) {
+        known.folds.give_back(&mut self.state().fold_memory);
         let status = known.status(pid);
-        let exe = if known.exe_stale { Arc::new(exe(pid)) } else { Arc::clone(&known.exe) };
+        let exe = if known.executing.is_some() { Arc::new(exe(pid)) } else { Arc::clone(&known.exe) };
         let exe = if exe.as_bytes().is_empty() { known.exe } else { exe };
         let process = Process { exe, pid, ppid: known.ppid, tid: pid };
         let act = |action, resource, outcome| Act {
@@ -609,6 +658,17 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             self.tell_end(pid, known);
         }
     }
+}
+
+/// Returns a call as the kernel executes it: of a 32-bit call's registers it takes the low halves only, while a
+/// 64-bit program that makes one (`int 0x80`) may have anything in the high ones.
+fn as_executed(mut call: RawCall) -> RawCall {
+    if call.architecture == I386 {
+        for argument in &mut call.arguments {
+            *argument &= 0xffff_ffff;
+        }
+    }
+    call
 }
 
 /// Returns a connection's target as one word.

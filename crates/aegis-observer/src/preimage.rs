@@ -9,12 +9,13 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use aegis_types::PreImage;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use sha2::{Digest as _, Sha256};
 
-use crate::evidence::FileId;
+use crate::evidence::{FileId, file_id};
 
 /// The largest content that is kept, in bytes.
 pub const KEEP_MAX: u64 = 16 << 20;
@@ -25,42 +26,82 @@ pub const HASH_MAX: u64 = 256 << 20;
 /// The most files of one session that are remembered as seen; beyond, contents are not kept any more.
 const FILES_MAX: usize = 1_000_000;
 
-/// Keeps contents for one session.
+/// Keeps contents for one session. Any number of threads may call everything here; none waits for a file system
+/// under a lock, for that may be one that the agent's own tree serves.
 #[derive(Debug)]
 pub struct PreImages {
     objects: PathBuf,
+    /// Files that must never be opened: closing one would give up the locks that this process holds on it
+    /// (`fcntl_locking(2)`).
+    own: Vec<PathBuf>,
+    inner: Mutex<Inner>,
+    /// Wakes those who wait for a copy.
+    copied: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
     /// The files that were changed or made in this session.
-    seen: HashSet<FileId>,
+    seen: HashSet<Identity>,
+    /// Those that are being copied.
+    copying: HashSet<Identity>,
     counter: u64,
 }
 
+/// A file: inodes are used again, so that its time of birth belongs to it, where the file system has one.
+type Identity = (FileId, Option<(i64, u32)>);
+
 impl PreImages {
-    /// Keeps objects in this folder, which is made when the first one comes.
+    /// Keeps objects in this folder, which is made when the first one comes. The files of `own` are never opened.
     #[must_use]
-    pub fn new(objects: PathBuf) -> Self {
-        Self { objects, seen: HashSet::new(), counter: 0 }
+    pub fn new(objects: PathBuf, own: Vec<PathBuf>) -> Self {
+        Self { objects, own, inner: Mutex::default(), copied: Condvar::new() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that a file is this session's own: what it holds was written by it.
-    pub fn made(&mut self, file: FileId) {
-        if self.seen.len() < FILES_MAX {
-            self.seen.insert(file);
+    pub fn made(&self, folder: &OwnedFd, name: &[u8]) {
+        let Some(file) = identity(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+        let mut inner = self.inner();
+        if inner.seen.len() < FILES_MAX {
+            inner.seen.insert(file);
         }
     }
 
-    /// Keeps what a file holds, where this session has neither made nor changed it before.
-    pub fn before_change(&mut self, id: FileId, file: &OwnedFd, size: u64) -> Option<PreImage> {
-        if self.seen.len() >= FILES_MAX || !self.seen.insert(id) {
+    /// Keeps what a file holds, where this session has neither made nor changed it before. `file` is an `O_PATH`
+    /// descriptor of it. Waits where another thread is at the same file.
+    pub fn before_change(&self, file: &OwnedFd, size: u64) -> Option<PreImage> {
+        let id = identity(file, b"", AtFlags::EMPTY_PATH)?;
+        if self.is_own(id) {
             return None;
         }
+        let number = {
+            let mut inner = self.inner();
+            while inner.copying.contains(&id) {
+                inner = self.copied.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            }
+            if inner.seen.len() >= FILES_MAX || !inner.seen.insert(id) {
+                return None;
+            }
+            inner.copying.insert(id);
+            inner.counter += 1;
+            inner.counter
+        };
         let nothing = PreImage { kept: false, sha256: None, size };
-        if size > HASH_MAX {
-            return Some(nothing);
-        }
-        Some(self.keep(file, size).unwrap_or(nothing))
+        let image = if size > HASH_MAX { None } else { self.keep(file, size, number).ok() };
+        self.inner().copying.remove(&id);
+        self.copied.notify_all();
+        Some(image.unwrap_or(nothing))
     }
 
-    fn keep(&mut self, file: &OwnedFd, size: u64) -> io::Result<PreImage> {
+    fn is_own(&self, (id, _): Identity) -> bool {
+        self.own.iter().any(|path| rustix::fs::stat(path).is_ok_and(|stat| file_id(&stat) == id))
+    }
+
+    fn keep(&self, file: &OwnedFd, size: u64, number: u64) -> io::Result<PreImage> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut source: File =
             rustix::fs::open(format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty())?.into();
@@ -68,9 +109,8 @@ impl PreImages {
             let (sha256, size) = copy(&mut source, None)?;
             return Ok(PreImage { kept: false, sha256: Some(sha256), size });
         }
-        self.counter += 1;
         make_folder(&self.objects)?;
-        let temporary = self.objects.join(format!(".new-{}-{}", std::process::id(), self.counter));
+        let temporary = self.objects.join(format!(".new-{}-{number}", std::process::id()));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mut target: File = rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)?.into();
         let copied = if aegis_sys::files::clone_content(source.as_fd(), target.as_fd()).is_ok() {
@@ -91,6 +131,15 @@ impl PreImages {
         }
         stored
     }
+}
+
+fn identity(folder: &OwnedFd, name: &[u8], flags: AtFlags) -> Option<Identity> {
+    let wanted = StatxFlags::INO | StatxFlags::BTIME;
+    let found = rustix::fs::statx(folder, name, flags, wanted).ok()?;
+    let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
+    let has_birth = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let birth = has_birth.then_some((found.stx_btime.tv_sec, found.stx_btime.tv_nsec));
+    Some(((device, found.stx_ino), birth))
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -146,28 +195,31 @@ mod tests {
         let objects = folder.path().join("objects");
         let file = folder.path().join("f");
         File::create(&file).unwrap().write_all(b"old").unwrap();
-        let mut images = PreImages::new(objects.clone());
-        let image = images.before_change((1, 1), &opath(&file), 3).unwrap();
+        let images = PreImages::new(objects.clone(), vec![folder.path().join("own")]);
+        let image = images.before_change(&opath(&file), 3).unwrap();
         assert!(image.kept);
         let hash = image.sha256.unwrap();
         assert_eq!(hash, "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4");
         assert_eq!(std::fs::read(object_path(&objects, &hash)).unwrap(), b"old");
-        assert_eq!(images.before_change((1, 1), &opath(&file), 3), None);
-        images.made((1, 2));
-        assert_eq!(images.before_change((1, 2), &opath(&file), 3), None);
+        assert_eq!(images.before_change(&opath(&file), 3), None);
+        File::create(folder.path().join("made")).unwrap();
+        images.made(&opath(folder.path()), b"made");
+        assert_eq!(images.before_change(&opath(&folder.path().join("made")), 0), None);
+        File::create(folder.path().join("own")).unwrap();
+        std::fs::hard_link(folder.path().join("own"), folder.path().join("alias")).unwrap();
+        assert_eq!(images.before_change(&opath(&folder.path().join("alias")), 0), None, "never opened");
     }
 
     #[test]
     fn what_is_too_large_is_hashed_only_or_named_only() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("f");
-        let handle = File::create(&file).unwrap();
-        let mut images = PreImages::new(folder.path().join("objects"));
+        let images = PreImages::new(folder.path().join("objects"), Vec::new());
         for (size, kept, hashed) in
             [(KEEP_MAX, true, true), (KEEP_MAX + 1, false, true), (HASH_MAX + 1, false, false)]
         {
-            handle.set_len(size).unwrap();
-            let image = images.before_change((2, size), &opath(&file), size).unwrap();
+            let file = folder.path().join(size.to_string());
+            File::create(&file).unwrap().set_len(size).unwrap();
+            let image = images.before_change(&opath(&file), size).unwrap();
             assert_eq!((image.kept, image.sha256.is_some(), image.size), (kept, hashed, size));
         }
     }

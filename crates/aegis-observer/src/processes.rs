@@ -30,8 +30,8 @@ pub struct Known {
     pub ppid: u32,
     /// What it runs.
     pub exe: Arc<Text>,
-    /// An exec was let through: what it runs has to be looked up again.
-    pub exe_stale: bool,
+    /// An exec was let through that may not be over: what it runs has to be looked up again.
+    pub executing: Option<Executing>,
     /// It can't be read; a gap says so.
     pub unreadable: bool,
     /// It has made calls of another architecture or ABI; a gap says so.
@@ -51,6 +51,15 @@ pub struct Processes {
     ends: OwnedFd,
     /// The tree hangs below this process.
     supervisor: u32,
+}
+
+/// An exec that was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Executing {
+    /// The thread that called it.
+    pub tid: u32,
+    /// Where the stack of the program before starts, where that could be read.
+    pub stack: Option<u64>,
 }
 
 /// A thread that is not the first of its process.
@@ -151,7 +160,7 @@ impl Processes {
             // An orphan is below us; who made it is not known any more.
             ppid: if ppid == self.supervisor { 0 } else { ppid },
             exe: Arc::new(exe(pid)),
-            exe_stale: false,
+            executing: None,
             unreadable: false,
             foreign: false,
             exit_code: None,
@@ -166,13 +175,23 @@ impl Processes {
         self.known.get_mut(&pid)
     }
 
-    /// Looks again at a process that was about to run another program.
-    pub fn refresh(&mut self, pid: u32) {
-        if let Some(known) = self.known.get_mut(&pid).filter(|known| known.exe_stale) {
-            known.exe = Arc::new(exe(pid));
-            known.memory = memory(pid);
-            known.exe_stale = false;
+    /// Returns the memory of a thread that makes a call, and looks again at a process that was about to run
+    /// another program.
+    ///
+    /// Until the exec is over, other threads of the process go on in the old program: nothing is held then.
+    pub fn memory_of(&mut self, pid: u32, tid: u32) -> Result<Arc<Memory>, i32> {
+        let Some(known) = self.known.get_mut(&pid) else { return memory(tid) };
+        let Some(executing) = known.executing else { return known.memory.clone() };
+        // The thread that called comes back where the exec failed; else its program's stack starts elsewhere.
+        // That may be by chance where it did, which only costs time.
+        let over = tid == executing.tid || start_of_stack(tid) != executing.stack;
+        if !over {
+            return memory(tid);
         }
+        known.exe = Arc::new(exe(tid));
+        known.memory = memory(tid);
+        known.executing = None;
+        known.memory.clone()
     }
 
     /// Describes a thread of a process for a record.
@@ -222,6 +241,12 @@ impl Processes {
     /// Forgets a thread that ends.
     pub fn forget_thread(&mut self, tid: u32) {
         self.threads.remove(&tid);
+    }
+
+    /// Returns the process of a thread that is known.
+    #[must_use]
+    pub fn of_thread(&self, tid: u32) -> Option<&Known> {
+        self.known.get(&tid).or_else(|| self.known.get(&self.threads.get(&tid)?.pid))
     }
 
     /// Says whether a thread belongs to a process, as far as is known.
@@ -277,15 +302,15 @@ pub fn exe(pid: u32) -> Text {
 /// The parent, among the fields of `/proc/PID/stat` (`proc_pid_stat(5)`, field 4).
 const PPID: usize = 4;
 
-/// Where the stack of the program starts (field 28): another for each exec.
-pub(crate) const START_STACK: usize = 28;
+/// Where the stack of the program starts (field 28).
+const START_STACK: usize = 28;
 
 /// How a process ended, as `wait(2)` has it (field 52); it is that of a process that has ended and waits for
 /// its parent.
 const EXIT_CODE: usize = 52;
 
 /// Reads a numeric field of `/proc/PID/stat`; the numbers are those of the manual, from 3 on.
-pub(crate) fn stat_number(pid: u32, field: usize) -> Option<u64> {
+fn stat_number(pid: u32, field: usize) -> Option<u64> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in brackets, which can hold anything.
     let after = text.iter().rposition(|b| *b == b')')? + 2;
@@ -293,11 +318,27 @@ pub(crate) fn stat_number(pid: u32, field: usize) -> Option<u64> {
     std::str::from_utf8(word).ok()?.trim_end().parse().ok()
 }
 
+/// Returns where the stack of the program that a thread runs starts, mostly another for each exec; nothing
+/// where it can't be read.
+pub(crate) fn start_of_stack(tid: u32) -> Option<u64> {
+    stat_number(tid, START_STACK).filter(|start| *start != 0)
+}
+
 /// Reads a number of `/proc/PID/status`.
 pub(crate) fn status_number(pid: u32, key: &str) -> Option<u32> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    line.split_whitespace().next()?.parse().ok()
+    status_line(pid, key)?.split_whitespace().next()?.parse().ok()
+}
+
+/// Reads the last number of a line of `/proc/PID/status`.
+pub(crate) fn last_number(pid: u32, key: &str) -> Option<u32> {
+    status_line(pid, key)?.split_whitespace().last()?.parse().ok()
+}
+
+fn status_line(pid: u32, key: &str) -> Option<String> {
+    // The name of the program in the first line can hold bytes of any kind.
+    let text = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned)
 }
 
 /// Says whether a process is this one or below it.

@@ -10,16 +10,20 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
 use crate::places::Places;
+use crate::processes;
 
 /// The longest path, in bytes (`PATH_MAX`).
 pub const PATH_MAX: usize = 4096;
 
 /// As many links as the kernel follows in one path (`path_resolution(7)`).
 const LINKS_MAX: usize = 40;
+
+/// What stands behind a path that means something else in our view of the file system.
+const ELSEWHERE: &[u8] = b" (on a mount that is not there in the session's view)";
 
 /// The caller, as far as paths depend on it.
 #[derive(Debug, Clone, Copy)]
@@ -116,8 +120,8 @@ impl Caller<'_> {
     /// # Errors
     /// It is not open, or the caller can't be read.
     pub fn descriptor(&self, fd: i32) -> Result<Named, Errno> {
-        let object = rustix::fs::open(self.base_path(Base::Descriptor(fd)), O_PATH, Mode::empty())?;
-        named(object)
+        let base = if fd == libc::AT_FDCWD { Base::Directory } else { Base::Descriptor(fd) };
+        named(rustix::fs::open(self.base_path(base), O_PATH, Mode::empty())?)
     }
 
     /// Names the file that a path means; `follow` says whether a link at its end is followed.
@@ -217,7 +221,11 @@ impl Caller<'_> {
         let directory = rustix::fs::open(self.base_path(base), O_PATH, Mode::empty())?;
         let flags = if follow { O_PATH } else { O_PATH | OFlags::NOFOLLOW };
         match rustix::fs::openat2(&directory, path, flags, Mode::empty(), how) {
-            Ok(fd) => named(fd),
+            Ok(fd) => {
+                let found = named(fd)?;
+                // There, `self` led to us and not to the caller.
+                if found.path.starts_with(b"/proc/") { self.walk(base, path, follow) } else { Ok(found) }
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 let folder = path_of(&directory)?;
                 let inside =
@@ -241,17 +249,27 @@ impl Caller<'_> {
         let start = match known {
             Some(start) => start,
             None => {
-                let start = rustix::fs::readlink(self.base_path(base), Vec::new()).ok()?.into_bytes();
+                let start = self.base_text(base)?;
                 if base == Base::Directory {
                     self.places.remember_working(self.tid, &start, self.now_us);
                 }
                 start
             }
         };
+        normalise(if start == b"/" { Vec::new() } else { start }, path)
+    }
+
+    /// Returns the path of what a relative path starts from, where that path leads to it for us as well: it may be
+    /// on a mount that is in another view, in none any more, or behind another mount.
+    fn base_text(&self, base: Base) -> Option<Vec<u8>> {
+        let link = self.base_path(base);
+        let start = rustix::fs::readlink(&link, Vec::new()).ok()?.into_bytes();
         if !start.starts_with(b"/") || start.ends_with(b" (deleted)") {
             return None;
         }
-        normalise(if start == b"/" { Vec::new() } else { start }, path)
+        let there = identity(CWD, link.as_bytes(), AtFlags::empty()).ok()?;
+        let held = self.directory(&start).ok()?;
+        (identity_of(&held).ok()? == there).then_some(start)
     }
 
     /// Walks a path as the caller would.
@@ -267,7 +285,7 @@ impl Caller<'_> {
         let mut links = 0;
         while let Some(part) = rest.pop_front() {
             if part == b".." {
-                if !same(&at, &root)? {
+                if identity_of(&at)? != identity_of(&root)? {
                     at = rustix::fs::openat(&at, "..", O_PATH, Mode::empty())?;
                 }
                 continue;
@@ -275,7 +293,9 @@ impl Caller<'_> {
             let next =
                 match rustix::fs::openat(&at, part.as_slice(), O_PATH | OFlags::NOFOLLOW, Mode::empty()) {
                     Ok(next) => next,
-                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(not_there(at, part, &rest)),
+                    // What is not there for us may be there for the caller.
+                    Err(Errno::NOENT) if is_foreign_proc(&at) => return Err(Errno::XDEV),
+                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(self.not_there(at, part, &rest)),
                     Err(error) => return Err(error),
                 };
             let stat = rustix::fs::fstat(&next)?;
@@ -301,7 +321,34 @@ impl Caller<'_> {
                 Link::Object(object) => at = object,
             }
         }
-        named(at)
+        let mut named = named(at)?;
+        if let Some(Found { fd: Some(fd), .. }) = &named.file {
+            named.path = self.claimed(named.path, fd);
+        }
+        Ok(named)
+    }
+
+    /// Returns the kernel's name for what was walked to; says so where it leads elsewhere in our view.
+    fn claimed(&self, mut path: Vec<u8>, fd: &OwnedFd) -> Vec<u8> {
+        let has_name = path.starts_with(b"/") && !path.ends_with(b" (deleted)");
+        if has_name && !self.other_view {
+            let found = identity(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).ok();
+            if found.is_none() || found != identity_of(fd).ok() {
+                path.extend_from_slice(ELSEWHERE);
+            }
+        }
+        path
+    }
+
+    /// Names what is not there: behind the last directory that is.
+    fn not_there(&self, at: OwnedFd, part: Vec<u8>, rest: &VecDeque<Vec<u8>>) -> Named {
+        let folder = path_of(&at).map(|path| self.claimed(path, &at)).unwrap_or_default();
+        let mut path = join(&folder, &part);
+        for more in rest {
+            path = join(&path, more);
+        }
+        let folder = rest.is_empty().then(|| Arc::new(at));
+        Named { path, file: None, folder }
     }
 
     /// Reads a link as it is for the caller.
@@ -313,15 +360,26 @@ impl Caller<'_> {
         // lead to the object itself whatever their text says.
         let root_of_proc = rustix::fs::fstat(directory)?.st_ino == 1;
         match name {
-            b"self" if root_of_proc => Ok(Link::Text(self.pid.to_string().into_bytes())),
+            b"self" if root_of_proc => Ok(Link::Text(self.ids_in(directory)?.0.to_string().into_bytes())),
             b"thread-self" if root_of_proc => {
-                Ok(Link::Text(format!("{}/task/{}", self.pid, self.tid).into_bytes()))
+                let (pid, tid) = self.ids_in(directory)?;
+                Ok(Link::Text(format!("{pid}/task/{tid}").into_bytes()))
             }
             _ if root_of_proc => {
                 Ok(Link::Text(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes()))
             }
             _ => Ok(Link::Object(rustix::fs::openat(directory, name, O_PATH, Mode::empty())?)),
         }
+    }
+
+    /// Returns the caller's process and thread id as a procfs has them. One that is not ours is taken for that of
+    /// the caller's own pid namespace (`pid_namespaces(7)`).
+    fn ids_in(&self, proc: &OwnedFd) -> Result<(u32, u32), Errno> {
+        if !is_foreign_proc(proc) {
+            return Ok((self.pid, self.tid));
+        }
+        let innermost = |key| processes::last_number(self.tid, key).ok_or(Errno::XDEV);
+        Ok((innermost("NStgid:")?, innermost("NSpid:")?))
     }
 
     /// Says whether the caller's root or mounts are not ours.
@@ -403,17 +461,6 @@ fn missing(path: Vec<u8>) -> Named {
     Named { path, file: None, folder: None }
 }
 
-/// Names what is not there: behind the last directory that is.
-fn not_there(at: OwnedFd, part: Vec<u8>, rest: &VecDeque<Vec<u8>>) -> Named {
-    let folder = path_of(&at).unwrap_or_default();
-    let mut path = join(&folder, &part);
-    for more in rest {
-        path = join(&path, more);
-    }
-    let folder = rest.is_empty().then(|| Arc::new(at));
-    Named { path, file: None, folder }
-}
-
 /// Returns the name that the kernel has for a descriptor of ours.
 fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
@@ -426,9 +473,27 @@ fn named(fd: OwnedFd) -> Result<Named, Errno> {
     Ok(Named { path, file: Some(Found { fd: Some(Arc::new(fd)), stat }), folder: None })
 }
 
-fn same(a: &OwnedFd, b: &OwnedFd) -> Result<bool, Errno> {
-    let (a, b) = (rustix::fs::fstat(a)?, rustix::fs::fstat(b)?);
-    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+/// A file on a mount: device, inode and mount; the last is 0 before Linux 5.8.
+type Identity = ((u32, u32), u64, u64);
+
+fn identity(folder: impl AsFd, name: &[u8], flags: AtFlags) -> Result<Identity, Errno> {
+    let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+    let found = rustix::fs::statx(folder, name, flags, wanted)?;
+    let mount = if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 { 0 } else { found.stx_mnt_id };
+    Ok(((found.stx_dev_major, found.stx_dev_minor), found.stx_ino, mount))
+}
+
+fn identity_of(fd: &OwnedFd) -> Result<Identity, Errno> {
+    identity(fd, b"", AtFlags::EMPTY_PATH)
+}
+
+/// Says whether a directory is of a procfs that is not ours: it shows other processes under other ids.
+fn is_foreign_proc(directory: &OwnedFd) -> bool {
+    is_proc(directory) == Ok(true)
+        && match (rustix::fs::fstat(directory), rustix::fs::stat("/proc")) {
+            (Ok(there), Ok(ours)) => there.st_dev != ours.st_dev,
+            _ => true,
+        }
 }
 
 fn is_proc(fd: impl AsFd) -> Result<bool, Errno> {

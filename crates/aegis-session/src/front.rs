@@ -30,11 +30,12 @@ pub struct Finished {
 ///
 /// # Errors
 /// The agent could not be started, or Aegis failed and has ended it.
-pub fn run(plan: Plan, mut notice: impl FnMut(&str)) -> Result<Finished, SessionError> {
+pub fn run(mut plan: Plan, mut notice: impl FnMut(&str)) -> Result<Finished, SessionError> {
     let failed = |what: &str| {
         let what = what.to_owned();
         move |error: io::Error| SessionError::Failed(format!("{what}: {error}"))
     };
+    signals::hear_children();
     let mask = signals::block_all().map_err(failed("signals can't be blocked"))?;
     // The agent has our user: it must not be able to read or trace us. Children inherit it.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -43,6 +44,8 @@ pub fn run(plan: Plan, mut notice: impl FnMut(&str)) -> Result<Finished, Session
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(io::Error::from)
         .map_err(failed("this process can't be made a subreaper"))?;
+    plan.front = std::process::id();
+    plan.observer.aegis.push(plan.front);
     let (ours, theirs) = Wire::pair().map_err(failed("a socket pair can't be made"))?;
     let mut ends = Some((ours, theirs));
     let in_guard = || {
@@ -83,11 +86,8 @@ impl Front {
             if message {
                 match self.wire.receive()? {
                     Some(ToFront::Notice(text)) => notice(&text),
-                    Some(ToFront::Stopped(number)) => {
-                        signals::stop_with(number)?;
-                        self.pass_on(libc::SIGCONT, 0)?;
-                    }
-                    Some(ToFront::Continued) => {}
+                    // Whoever continues us is heard of, and passed on, as any other signal.
+                    Some(ToFront::Stopped(number)) => signals::stop_with(number)?,
                     Some(ToFront::Released(report)) => return Ok(finished(*report, true)),
                     Some(ToFront::Finished(report)) => return Ok(finished(*report, false)),
                     Some(ToFront::Failed { why, code }) => return Ok(Err(failure(why, code))),
@@ -107,8 +107,9 @@ impl Front {
                     // The guard's end shows at the wire, by the session's end or its own account.
                     while let Ok(Some(_)) = process::wait_for(self.guard, false) {}
                 }
-                // From the terminal: the agent has it, too, where it is meant for it.
-                _ if signal.sender == 0 => {}
+                // From the terminal: the agent has it, too, where it is meant for it. Others are for us in its
+                // place, an alarm that was set before we were executed among them.
+                number if signal.sender == 0 && signals::is_of_terminal(number) => {}
                 number => self.pass_on(number, signal.sender)?,
             }
         }
@@ -125,6 +126,8 @@ impl Front {
 
     /// The session process died without a word: whatever is left is ended, by the guard or by us.
     fn bereaved(&self) -> io::Result<Result<Finished, SessionError>> {
+        // It would do the same, unless somebody has stopped it.
+        drop(signals::send(self.guard.cast_signed(), libc::SIGKILL));
         while !matches!(process::wait_for(self.guard, true), Ok(Some(Change::Ended(_))) | Err(_)) {}
         process::kill_descendants()?;
         let why = "the session's process died; the agent was ended. What it did until then is in the ledger or \

@@ -12,10 +12,11 @@ use crate::wire::Wire;
 ///
 /// # Errors
 /// The session process can't be started.
-pub(crate) fn run(plan: Plan, wire: Wire, mask: aegis_sys::signals::Mask) -> io::Result<()> {
+pub(crate) fn run(mut plan: Plan, wire: Wire, mask: aegis_sys::signals::Mask) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let me: OwnedFd =
         rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())?;
+    plan.observer.aegis.push(std::process::id());
     let session = process::fork(|| crate::process::run(plan, wire, mask, me))?;
     // The session process has its own; while the guard holds these, nobody sees them closed.
     for fd in 0..3 {

@@ -13,6 +13,8 @@ pub struct Plan {
     pub id: SessionId,
     /// What is recorded at its start.
     pub start: SessionStart,
+    /// The `aegis` that was typed.
+    pub front: u32,
     /// The ledger.
     pub ledger: PathBuf,
     /// The folder with the live sessions of the home.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use aegis_sys::launch::{self, Launcher, Step};
 use aegis_sys::process::{self, Change};
 use aegis_sys::seccomp::Listener;
 use aegis_sys::signals::{self, Mask, Signal, Signals};
-use aegis_types::{Clock as _, Event, ExitStatus, SessionEnd, Text, What};
+use aegis_types::{Clock as _, Event, ExitStatus, SessionEnd, SessionId, Text, What};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 
 use crate::plan::Plan;
@@ -61,7 +62,7 @@ impl Sink for SessionSink {
 
     fn notice(&self, text: &str) {
         // The front may have gone.
-        drop(self.front.send(&ToFront::Notice(text.to_owned())));
+        drop(self.front.try_send(&ToFront::Notice(text.to_owned())));
     }
 }
 
@@ -100,6 +101,8 @@ impl Failure {
 }
 
 struct Session {
+    id: SessionId,
+    ledger: PathBuf,
     wire: Arc<Wire>,
     guard: OwnedFd,
     signals: Signals,
@@ -111,6 +114,8 @@ struct Session {
     failed: Arc<OwnedFd>,
     /// The agent's first process.
     agent: u32,
+    /// The `aegis` that was typed.
+    front: u32,
     started_us: u64,
     /// Signals that we got ourselves and that the front has not told of: they were sent to the group.
     heard: Vec<Signal>,
@@ -122,9 +127,9 @@ struct Session {
 }
 
 impl Session {
-    fn start(plan: Plan, wire: Arc<Wire>, mask: Mask, guard: OwnedFd) -> Result<Self, Failure> {
+    fn start(mut plan: Plan, wire: Arc<Wire>, mask: Mask, guard: OwnedFd) -> Result<Self, Failure> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::new)?;
-        let descriptors = process::raise_descriptor_limit().ok();
+        let limits = process::raise_limits();
         // It only saves time; a limit that is lower is no reason not to start.
         drop(process::make_room_for_descriptors(DESCRIPTORS));
         let ledger = Ledger::open(&plan.ledger).map_err(Failure::new)?;
@@ -136,9 +141,12 @@ impl Session {
         let recorder =
             Arc::new(Recorder::start(ledger, plan.id, folder.path(), trouble).map_err(Failure::new)?);
         let sink = SessionSink { recorder: Arc::clone(&recorder), front: Arc::clone(&wire) };
+        plan.observer.aegis.push(std::process::id());
         let allow_io_uring = plan.observer.allow_io_uring;
         let observer = Arc::new(Observer::new(plan.observer, sink, SystemClock).map_err(Failure::new)?);
         let mut session = Self {
+            id: plan.id,
+            ledger: plan.ledger,
             wire,
             guard,
             signals: Signals::new().map_err(Failure::new)?,
@@ -148,6 +156,7 @@ impl Session {
             folder: Some(folder),
             failed,
             agent: 0,
+            front: plan.front,
             started_us: monotonic_us(),
             heard: Vec::new(),
             exit: None,
@@ -167,7 +176,7 @@ impl Session {
             environment: plan.environment,
             directory: plan.directory,
             mask,
-            descriptors,
+            limits,
         };
         session.launch(&launcher, listener, command, plan.start)?;
         Ok(session)
@@ -299,12 +308,21 @@ impl Session {
     fn agent_changed(&mut self, change: Change) {
         // The front may have gone.
         match change {
-            Change::Stopped(number) => drop(self.wire.send(&ToFront::Stopped(number))),
-            Change::Continued => drop(self.wire.send(&ToFront::Continued)),
+            Change::Stopped(number) => drop(self.wire.try_send(&ToFront::Stopped(number))),
+            Change::Continued => self.wake_front(),
             Change::Ended(ended) => {
+                self.wake_front();
                 self.exit = Some(aegis_observer::processes::status_of(ended));
                 self.release_at = Some(monotonic_us() + u64::try_from(STRAGGLERS.as_micros()).unwrap_or(0));
             }
+        }
+    }
+
+    /// The front stopped with the agent; who continued or ended that may not have known of the front.
+    fn wake_front(&self) {
+        if !self.released {
+            // It may have gone.
+            drop(signals::wake_up(self.front));
         }
     }
 
@@ -344,6 +362,7 @@ impl Session {
 
     /// Nothing is left of the tree: the end is recorded, durably, and told.
     fn finish(&mut self) -> io::Result<()> {
+        self.recorder.end_within(END_PATIENCE);
         self.observer.finish();
         let last = match self.record_end(None) {
             Ok(last) => last,
@@ -357,6 +376,12 @@ impl Session {
                 return Ok(());
             }
         };
+        self.recorder.stop();
+        if let Err(why) = self.confirm() {
+            // The folder stays, with what the spool still holds.
+            drop(self.wire.send(&ToFront::Failed { why, code: 125 }));
+            return Ok(());
+        }
         self.clean_up();
         drop(self.wire.send(&ToFront::Finished(Box::new(self.report(Some(last))))));
         Ok(())
@@ -373,6 +398,19 @@ impl Session {
         };
         match self.recorder.append_durable(&event(What::SessionEnd(Box::new(end))), END_PATIENCE)? {
             Receipt::Durable(seq) | Receipt::Spooled(seq) => Ok(seq),
+        }
+    }
+
+    /// Says whether the ledger, opened anew, holds the session's end: it may have been replaced or cut meanwhile.
+    fn confirm(&self) -> Result<(), String> {
+        let ledger = self.ledger.display();
+        match Ledger::open_to_read(&self.ledger).and_then(|ledger| ledger.has_ended(self.id)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!(
+                "{ledger} does not hold this session's end, though it was written: something else has replaced or \
+                 changed the file while the session ran"
+            )),
+            Err(error) => Err(format!("{ledger} could not be read at the session's end: {error}")),
         }
     }
 
@@ -397,6 +435,7 @@ impl Session {
     /// Ends a session that can't go on.
     fn abandon(&mut self, why: &str) {
         drop(process::kill_descendants());
+        self.recorder.end_within(END_PATIENCE);
         self.observer.finish();
         if self.record_end(Some(why.to_owned())).is_ok() {
             self.clean_up();
@@ -448,6 +487,6 @@ fn tell_trouble(wire: Arc<Wire>, failed: Arc<OwnedFd>) -> impl Fn(Trouble) + Sen
                 why
             }
         };
-        drop(wire.send(&ToFront::Notice(text)));
+        drop(wire.try_send(&ToFront::Notice(text)));
     }
 }

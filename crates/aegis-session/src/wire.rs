@@ -17,8 +17,6 @@ pub enum ToFront {
     Notice(String),
     /// The agent's first process was stopped by this signal.
     Stopped(i32),
-    /// The agent's first process goes on.
-    Continued,
     /// The agent's first process has ended; others go on, in the background.
     Released(Box<Report>),
     /// The session has ended.
@@ -96,6 +94,17 @@ impl Wire {
     pub fn send<T: Serialize>(&self, message: &T) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         rustix::io::retry_on_intr(|| rustix::net::send(&self.0, &bytes, SendFlags::NOSIGNAL))?;
+        Ok(())
+    }
+
+    /// Sends a message, unless the other end does not keep up with reading.
+    ///
+    /// # Errors
+    /// The other end has gone, or has no room.
+    pub fn try_send<T: Serialize>(&self, message: &T) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        rustix::io::retry_on_intr(|| rustix::net::send(&self.0, &bytes, flags))?;
         Ok(())
     }
 

@@ -64,7 +64,7 @@ impl Workers {
     fn add(&mut self) -> io::Result<()> {
         let Some(listener) = self.listener.clone() else { return Ok(()) };
         let busy = Arc::new(AtomicU64::new(0));
-        self.busy.push(Arc::clone(&busy));
+        let known = Arc::clone(&busy);
         let observer = Arc::clone(&self.observer);
         let broken = Arc::clone(&self.broken);
         std::thread::Builder::new().name("observer".into()).stack_size(512 << 10).spawn(move || {
@@ -77,6 +77,7 @@ impl Workers {
             }
             broken.store(true, Ordering::Release);
         })?;
+        self.busy.push(known);
         Ok(())
     }
 
@@ -96,7 +97,10 @@ impl Workers {
         if self.listener.is_some() && self.busy.iter().all(stuck) {
             // As many again: what waits behind them may get stuck just so.
             for _ in 0..self.busy.len().min(WORKERS_MAX - self.busy.len()) {
-                self.add()?;
+                // No thread can be had now: those that are there go on, and it is tried again.
+                if self.add().is_err() {
+                    break;
+                }
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use rustix::process::{Pid, Signal};
 
 use crate::bpf::Program;
-use crate::process::DescriptorLimit;
+use crate::process::Limits;
 use crate::seccomp::{self, Features, Listener};
 use crate::{inherited, signals};
 
@@ -28,8 +28,8 @@ pub struct Command {
     pub directory: Option<CString>,
     /// The signal mask to give it.
     pub mask: signals::Mask,
-    /// The limit on descriptors to give it.
-    pub descriptors: Option<DescriptorLimit>,
+    /// The limits to give it.
+    pub limits: Limits,
 }
 
 /// A step of starting that failed.
@@ -123,7 +123,7 @@ struct Prepared {
     environment: Vector,
     directory: Option<CString>,
     mask: signals::Mask,
-    descriptors: Option<DescriptorLimit>,
+    limits: Limits,
     report: (std::os::fd::OwnedFd, std::os::fd::OwnedFd),
 }
 
@@ -148,7 +148,7 @@ impl Prepared {
             environment: Vector::new(command.environment),
             directory: command.directory,
             mask: command.mask,
-            descriptors: command.descriptors,
+            limits: command.limits,
             report: rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?,
         })
     }
@@ -193,8 +193,8 @@ impl Prepared {
         }
         // A process that is not dumpable can't be read: what it executes could not be named.
         let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);
-        if let Some(limit) = &self.descriptors {
-            let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit.0);
+        for (resource, limit) in &self.limits.0 {
+            let _ = rustix::process::setrlimit(*resource, *limit);
         }
         if let Some(directory) = &self.directory {
             // SAFETY: the string ends with a zero byte and lives in `self`.
@@ -209,9 +209,12 @@ impl Prepared {
                 unsafe { libc::close(i32::from(fd)) };
             }
         }
-        let disposition = if inherited::sigpipe_ignored() { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: sets no handler, only one of the two constants.
-        unsafe { libc::signal(libc::SIGPIPE, disposition) };
+        for (signal, ignored) in
+            [(libc::SIGPIPE, inherited::sigpipe_ignored()), (libc::SIGCHLD, inherited::sigchld_ignored())]
+        {
+            // SAFETY: sets no handler, only one of the two constants.
+            unsafe { libc::signal(signal, if ignored { libc::SIG_IGN } else { libc::SIG_DFL }) };
+        }
         drop(signals::restore(&self.mask));
         let mut result = libc::ENOENT;
         for (file, shell) in self.candidates.iter().zip(&self.shell) {

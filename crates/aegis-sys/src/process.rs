@@ -150,15 +150,26 @@ pub fn is_there(pidfd: impl AsFd) -> bool {
 }
 
 /// Kills every process below this one, until none is left. This process must be a subreaper, so that what
-/// loses its parent becomes its child.
+/// loses its parent becomes its child: children are killed for as long as there are any, faster than they can
+/// make others.
 ///
 /// # Errors
 /// `/proc` can't be read.
 pub fn kill_descendants() -> io::Result<()> {
+    kill_all(&descendants(std::process::id())?);
     loop {
-        for pid in descendants(std::process::id())? {
-            // It may have ended meanwhile.
-            drop(crate::signals::send(pid.cast_signed(), libc::SIGKILL));
+        loop {
+            match wait_any(false) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        match children() {
+            Ok(children) => kill_all(&children),
+            // A kernel without the list (CONFIG_PROC_CHILDREN).
+            Err(_) => kill_all(&descendants(std::process::id())?),
         }
         match wait_any(true) {
             Ok(_) => {}
@@ -166,6 +177,23 @@ pub fn kill_descendants() -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
+}
+
+fn kill_all(processes: &[u32]) {
+    for pid in processes {
+        // It may have ended meanwhile.
+        drop(crate::signals::send(pid.cast_signed(), libc::SIGKILL));
+    }
+}
+
+/// Lists the children of all threads of this process (`proc_tid_children(5)`).
+fn children() -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let text = std::fs::read_to_string(thread?.path().join("children"))?;
+        found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(found)
 }
 
 /// Lists the processes below one, by a walk of `/proc`.
@@ -195,16 +223,29 @@ fn parent(pid: u32) -> Option<u32> {
     rest.split_ascii_whitespace().nth(2)?.parse().ok()
 }
 
-/// Lets the number of open descriptors go up to what the system permits, and returns the limit before.
-///
-/// # Errors
-/// That of `prlimit(2)`.
-pub fn raise_descriptor_limit() -> io::Result<DescriptorLimit> {
-    let old = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let new = rustix::process::Rlimit { current: old.maximum, maximum: old.maximum };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, new)?;
-    Ok(DescriptorLimit(old))
+/// Lets this process use what the system permits, where its caller has set itself lower limits, and returns
+/// those: what they are meant for is the agent, not the process that records for a whole tree.
+#[must_use]
+pub fn raise_limits() -> Limits {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let mut old = Vec::new();
+    for resource in
+        [Resource::Nofile, Resource::Fsize, Resource::As, Resource::Data, Resource::Cpu, Resource::Nproc]
+    {
+        let limit = getrlimit(resource);
+        if limit.current != limit.maximum {
+            let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+            if setrlimit(resource, raised).is_ok() {
+                old.push((resource, limit));
+            }
+        }
+    }
+    Limits(old)
 }
+
+/// Limits that were raised, to be put back.
+#[derive(Debug, Clone, Default)]
+pub struct Limits(pub(crate) Vec<(rustix::process::Resource, rustix::process::Rlimit)>);
 
 /// Makes room for this many descriptors at once. In a process with threads, each doubling of the table waits
 /// for all CPUs, for milliseconds; so this is for before the first thread.
@@ -217,10 +258,6 @@ pub fn make_room_for_descriptors(count: u32) -> io::Result<()> {
     drop(rustix::io::fcntl_dupfd_cloexec(&null, last)?);
     Ok(())
 }
-
-/// A limit on open descriptors, to be put back.
-#[derive(Debug, Clone)]
-pub struct DescriptorLimit(pub(crate) rustix::process::Rlimit);
 
 #[cfg(test)]
 mod tests {

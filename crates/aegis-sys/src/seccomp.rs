@@ -138,15 +138,21 @@ impl Listener {
 
     fn answer(&self, id: u64, error: i32, flags: u32) -> io::Result<()> {
         let mut response = libc::seccomp_notif_resp { id, val: 0, error, flags };
-        // SAFETY: the kernel reads one such structure.
-        let sent =
-            unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response) };
-        if sent == 0 {
-            return Ok(());
+        loop {
+            // SAFETY: the kernel reads one such structure.
+            let sent =
+                unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response) };
+            if sent == 0 {
+                return Ok(());
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                // The caller was killed or interrupted meanwhile; nobody waits any more.
+                Some(libc::ENOENT) => return Ok(()),
+                Some(libc::EINTR) => {}
+                _ => return Err(error),
+            }
         }
-        let error = io::Error::last_os_error();
-        // ENOENT: the caller was killed or interrupted meanwhile; nobody waits any more.
-        if error.raw_os_error() == Some(libc::ENOENT) { Ok(()) } else { Err(error) }
     }
 }
 
@@ -155,11 +161,12 @@ impl Notification<'_> {
     /// another process with its id.
     #[must_use]
     pub fn is_valid(&self) -> bool {
+        let id = &raw const self.id;
         // SAFETY: the kernel reads one 64-bit number.
-        unsafe {
-            let id = &raw const self.id;
-            libc::ioctl(self.listener.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, id) == 0
-        }
+        let valid =
+            unsafe { libc::ioctl(self.listener.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, id) };
+        // Nothing else says that the caller has gone.
+        valid == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOENT)
     }
 
     /// Lets the kernel execute the call, with whatever its arguments are by then.

@@ -13,20 +13,26 @@ impl std::fmt::Debug for Mask {
     }
 }
 
-/// Every signal that can be blocked, but those that tell of a fault of the program itself.
+/// Every signal that can be blocked, but those of a fault that Rust's runtime reports (a full stack).
 fn catchable() -> libc::sigset_t {
     // SAFETY: sigfillset initialises the whole set; sigdelset changes an initialised one.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigfillset(&raw mut set);
-        for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP] {
+        for fault in [libc::SIGSEGV, libc::SIGBUS] {
             libc::sigdelset(&raw mut set, fault);
         }
         set
     }
 }
 
-/// Blocks every signal but those of the program's own faults, for this thread and those it starts, and
+/// Lets children be waited for, whatever the caller did with SIGCHLD: where it is ignored, nobody hears of them.
+pub fn hear_children() {
+    // SAFETY: sets no handler, only the default.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Blocks every signal but SIGSEGV and SIGBUS, for this thread and those it starts, and
 /// returns the mask that was in force.
 ///
 /// # Errors
@@ -84,14 +90,19 @@ impl Signals {
     /// # Errors
     /// That of `read(2)`, other than that there is none.
     pub fn next(&self) -> io::Result<Option<Signal>> {
-        let mut bytes = [0u8; size_of::<libc::signalfd_siginfo>()];
-        match rustix::io::read(&self.0, &mut bytes) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::AGAIN) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        // SAFETY: the structure is plain integers, so any bytes are a value of it; it is read unaligned.
-        let info: libc::signalfd_siginfo = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
+        let info = loop {
+            let mut bytes = [0u8; size_of::<libc::signalfd_siginfo>()];
+            match rustix::io::read(&self.0, &mut bytes) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+            // SAFETY: the structure is plain integers, so any bytes are a value of it; it is read unaligned.
+            let info: libc::signalfd_siginfo = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
+            if info.ssi_code != libc::SI_QUEUE || info.ssi_int != WAKE_UP {
+                break info;
+            }
+        };
         let from_kernel = info.ssi_code == libc::SI_KERNEL;
         Ok(Some(Signal {
             number: i32::try_from(info.ssi_signo).unwrap_or(0),
@@ -128,6 +139,39 @@ pub fn stop_with(number: i32) -> io::Result<()> {
     };
     let old = set(libc::SIG_UNBLOCK, &only)?;
     restore(&old)
+}
+
+/// Says whether a signal is one that the kernel sends to a whole process group of a terminal.
+#[must_use]
+pub fn is_of_terminal(number: i32) -> bool {
+    matches!(
+        number,
+        libc::SIGINT
+            | libc::SIGQUIT
+            | libc::SIGTSTP
+            | libc::SIGTTIN
+            | libc::SIGTTOU
+            | libc::SIGWINCH
+            | libc::SIGHUP
+            | libc::SIGCONT
+    )
+}
+
+/// What tells our own SIGCONT from others' ("Aegi").
+const WAKE_UP: libc::c_int = 0x4165_6769;
+
+/// Continues a process of Aegis that may be stopped; it is not told that there was a signal.
+///
+/// # Errors
+/// That of `sigqueue(3)`.
+pub fn wake_up(pid: u32) -> io::Result<()> {
+    let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(WAKE_UP as usize) };
+    // SAFETY: sends a signal with a number beside it; nothing is pointed to.
+    if unsafe { libc::sigqueue(pid.cast_signed(), libc::SIGCONT, value) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Sends a signal to a process, or to a process group where the id is negative.

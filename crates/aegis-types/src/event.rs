@@ -253,6 +253,9 @@ pub struct SessionStart {
     pub agent: AgentName,
     /// The command line, secrets masked.
     pub argv: Vec<Text>,
+    /// How many arguments were left out, whole or in part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv_omitted: Option<u64>,
     /// Working directory of the agent at its start.
     pub cwd: Text,
     /// The directory whose files' former contents are kept.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_export::shown;
 use aegis_ledger::recovery;
+use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
 use aegis_session::{Finished, Plan, Report};
 use aegis_sys::clock::SystemClock;
@@ -67,11 +68,12 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
     };
     let uid = rustix::process::geteuid().as_raw();
     let uname = rustix::system::uname();
-    let mut argv: Vec<Text> = options.command.iter().map(|a| Text::new(a.as_bytes())).collect();
-    let masked = mask::arguments(&mut argv);
+    let mut arguments = Arguments::of(options.command.iter().map(|argument| argument.as_bytes()));
+    let masked = mask::arguments(&mut arguments.list);
     let start = SessionStart {
         agent: name,
-        argv,
+        argv: arguments.list,
+        argv_omitted: (arguments.omitted > 0).then_some(arguments.omitted),
         cwd: Text::new(start_in.as_os_str().as_bytes()),
         dir: Text::new(kept.as_os_str().as_bytes()),
         host: uname.nodename().to_string_lossy().into_owned(),
@@ -92,12 +94,19 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         verbose: options.verbose,
         allow_io_uring: options.allow_io_uring,
         uid,
+        aegis_home: std::fs::canonicalize(home.root())
+            .unwrap_or_else(|_| home.root().to_path_buf())
+            .into_os_string()
+            .into_vec(),
+        own_files: aegis_ledger::files_of(&configuration.ledger),
+        aegis: Vec::new(),
     };
     let c_string =
         |bytes: Vec<u8>| CString::new(bytes).map_err(|_| CliError::usage("an argument has a zero byte"));
     let plan = Plan {
         id: SessionId::at(SystemClock.now().wall),
         start,
+        front: std::process::id(),
         ledger: configuration.ledger.clone(),
         run: home.run(),
         observer,

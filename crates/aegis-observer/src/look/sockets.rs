@@ -82,8 +82,34 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         Ok(network::parse(part))
     }
 
+    /// Reads where something is sent to. An address of no family is taken for one of the socket's by IPv4
+    /// sockets (`udp_sendmsg` and `raw_sendmsg` of Linux), and sockets of packets never look at it.
+    fn read_target(&self, fd: i32, pointer: u64, length: u64) -> std::io::Result<Address> {
+        let address = self.read_address(pointer, length)?;
+        if address != Address::None || low(length) == 0 {
+            return Ok(address);
+        }
+        let domain = evidence::socket(self.pidfd, fd)
+            .and_then(|socket| rustix::net::sockopt::socket_domain(&socket).ok())
+            .map_or(libc::AF_INET, |domain| i32::from(domain.as_raw()));
+        let family = u16::try_from(domain).unwrap_or(0);
+        match domain {
+            libc::AF_INET => {
+                let mut bytes = [0; 8];
+                let whole = low(length) >= 8 && self.read_exact(pointer, &mut bytes).is_ok();
+                Ok(if whole { network::parse_as(family, &bytes) } else { Address::None })
+            }
+            // No address is meant, or none is taken.
+            libc::AF_INET6 | libc::AF_UNIX => Ok(Address::None),
+            libc::AF_NETLINK => Ok(Address::Kernel),
+            _ => Ok(Address::Other(family)),
+        }
+    }
+
     fn to_address(&self, looked: &mut Looked, fd: i32, pointer: u64, length: u64, connects: bool) {
-        let address = match self.read_address(pointer, length) {
+        let address =
+            if connects { self.read_address(pointer, length) } else { self.read_target(fd, pointer, length) };
+        let address = match address {
             Ok(address) => address,
             Err(error) => return self.unread(looked, Action::NetConnect, Unread::Memory(error)),
         };
@@ -170,21 +196,22 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Ok(address) => address,
             Err(error) => return self.unread(looked, Action::NetConnect, Unread::Memory(error)),
         };
-        let (resource, named) = match address {
-            Address::Internet(ip, port) => (self.endpoint(fd, ip, port), Some((ip, port))),
+        let named = address.clone();
+        let resource = match address {
+            Address::Internet(ip, port) => self.endpoint(fd, ip, port),
             Address::Path(path) => {
                 let path = self.caller.name(Base::Directory, &path).map_or(path, |named| named.path);
                 looked.own_socket = Some((path.clone(), self.socket_inode(fd)));
-                (Resource::Unix(Text::new(path)), None)
+                Resource::Unix(Text::new(path))
             }
             Address::Abstract(name) => {
                 let mut path = b"@".to_vec();
                 path.extend(name);
                 looked.own_socket = Some((path.clone(), None));
-                (Resource::Unix(Text::new(path)), None)
+                Resource::Unix(Text::new(path))
             }
             Address::Other(family) => {
-                (Resource::Unread(Text::from(format!("an address of family {family}").as_str())), None)
+                Resource::Unread(Text::from(format!("an address of family {family}").as_str()))
             }
             Address::None | Address::Kernel => return,
         };
