@@ -103,7 +103,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
     fn read<T>(&self, mut read: impl FnMut(&Memory) -> std::io::Result<T>) -> std::io::Result<T> {
         let held = self.memory.as_deref().map_err(|errno| std::io::Error::from_raw_os_error(*errno));
         match held.and_then(&mut read) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => read(&Memory::open(self.caller.tid)?),
+            Err(error) if !is_own_mistake(&error) => read(&Memory::open(self.caller.tid)?),
             other => other,
         }
     }
@@ -214,10 +214,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         looked.failed = true;
         let text = match why {
             Unread::Memory(error) => {
-                // An address that is not there is the caller's own mistake, and the call fails.
-                let mistake =
-                    matches!(error.raw_os_error(), Some(libc::EFAULT | libc::EIO | libc::ENAMETOOLONG));
-                looked.unreadable |= !mistake;
+                looked.unreadable |= !is_own_mistake(&error);
                 Text::from(format!("{}: the path could not be read ({error})", self.call.name).as_str())
             }
             Unread::Path(path, error) => {
@@ -616,6 +613,11 @@ fn changed(named: Named) -> Option<Sign> {
 fn vanished(named: &Named) -> Option<Sign> {
     let (folder, name) = named.place()?;
     Some(Sign::Vanished(folder, name, file_id(&named.file.as_ref()?.stat)))
+}
+
+/// Says whether what a caller named can't be read because it is not there: its call fails just so.
+fn is_own_mistake(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EFAULT | libc::EIO | libc::ENAMETOOLONG))
 }
 
 /// The low half of an argument, which is all that a call with an `int` looks at.

@@ -184,7 +184,9 @@ impl Processes {
         let Some(executing) = known.executing else { return known.memory.clone() };
         // The thread that called comes back where the exec failed; else its program's stack starts elsewhere.
         // That may be by chance where it did, which only costs time.
-        let over = tid == executing.tid || start_of_stack(tid) != executing.stack;
+        // A thread that was killed by the exec while it waited has none.
+        let stack = start_of_stack(tid);
+        let over = tid == executing.tid || (stack.is_some() && stack != executing.stack);
         if !over {
             return memory(tid);
         }

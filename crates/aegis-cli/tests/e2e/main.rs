@@ -10,6 +10,7 @@
 mod damage;
 mod deaths;
 mod ground_truth;
+mod hostile;
 mod programs;
 mod readme;
 mod session;
