@@ -733,6 +733,10 @@ class Bench:
             Side("plain", ready(argv)),
             Side("wrapped", ready(self.wrapped(home, argv))),
         ]
+        if os.path.exists(self.options.answer_only):
+            sides.append(Side("answered only", ready([self.options.answer_only] + argv)))
+        else:
+            row.note("%s is missing: what any observer costs is not shown." % self.options.answer_only)
         self.measure(row, sides, self.options.rounds, cwd)
         row.check_home(folder_bytes(home))
         self.report(row, sides, bar)
@@ -860,6 +864,15 @@ class Bench:
         return [self.program("sh"), "-c", script], folder
 
     def git(self, row):
+        """In a clone of the repository that this file is in."""
+        git, folder = self.program("git"), self.path("own")
+        tool = self.runner.tool
+        tool([git, "clone", "--quiet", "--no-hardlinks", ROOT, folder], self.path())
+        tool([git, "config", "gc.auto", "0"], folder)
+        script = "git status >/dev/null && git log -p >/dev/null"
+        self.compare(row, [self.program("sh"), "-c", script], folder, "git")
+
+    def git_made(self, row):
         argv, folder = self.git_command()
         self.compare(row, argv, folder, "git")
 
@@ -973,6 +986,7 @@ class Bench:
             self.row("cat relative", self.cat, True)
         if "git" in wanted:
             self.row("git", self.git)
+            self.row("git made", self.git_made)
         if "cargo" in wanted:
             self.row("cargo", self.cargo)
         if "strace" in wanted:
@@ -1037,6 +1051,11 @@ def parse(arguments):
         default=os.path.join(ROOT, "target", "release", "aegis"),
     )
     parser.add_argument(
+        "--answer-only", metavar="FILE",
+        help="the program of the `answered only` lines (target/release/examples/answer-only)",
+        default=os.path.join(ROOT, "target", "release", "examples", "answer-only"),
+    )
+    parser.add_argument(
         "--ledger-bench", metavar="FILE",
         help="the program of the ledger row (target/release/examples/ledger-bench)",
         default=os.path.join(ROOT, "target", "release", "examples", "ledger-bench"),
@@ -1074,6 +1093,7 @@ def parse(arguments):
         )
     options.from_folder = os.getcwd()
     options.aegis = os.path.abspath(options.aegis)
+    options.answer_only = os.path.abspath(options.answer_only)
     options.ledger_bench = os.path.abspath(options.ledger_bench)
     if options.json:
         options.json = os.path.abspath(options.json)

@@ -66,7 +66,7 @@ pub struct Recorder {
     shared: Arc<Shared>,
     trouble: Arc<dyn Fn(Trouble) + Send + Sync>,
     folder: PathBuf,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Mutex<Option<JoinHandle<Ledger>>>,
 }
 
 #[derive(Debug)]
@@ -319,14 +319,13 @@ impl Recorder {
         self.shared.wake.notify_one();
     }
 
-    /// Ends the writer, after it has moved all that is spooled.
-    pub fn stop(&self) {
+    /// Ends the writer, after it has moved all that is spooled, and returns the ledger that it wrote; nothing
+    /// where it was ended before.
+    pub fn stop(&self) -> Option<Ledger> {
         lock(&self.shared.orders).stop = true;
         self.shared.wake.notify_one();
-        if let Some(thread) = lock(&self.writer).take() {
-            // The writer reports its trouble by its channel; a panic has ended the process.
-            drop(thread.join());
-        }
+        // The writer reports its trouble by its channel; a panic has ended the process.
+        lock(&self.writer).take()?.join().ok()
     }
 }
 
@@ -402,7 +401,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self) {
+    fn run(mut self) -> Ledger {
         loop {
             let (durable, stop) = self.wait();
             let urgent = stop || !durable.is_empty();
@@ -411,10 +410,10 @@ impl Writer {
                 lock(&self.shared.orders).failed = Some(why.clone());
                 self.shared.room.notify_all();
                 (self.trouble)(Trouble::Failed(why));
-                return;
+                return self.ledger;
             }
             if stop {
-                return;
+                return self.ledger;
             }
         }
     }

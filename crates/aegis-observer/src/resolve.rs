@@ -57,8 +57,11 @@ pub struct Named {
     /// The file, where it is there.
     pub file: Option<Found>,
     /// The directory that holds the path's last component, where that is there.
-    pub folder: Option<Arc<OwnedFd>>,
+    pub folder: Folder,
 }
+
+/// An `O_PATH` descriptor of a directory, where there is one.
+pub type Folder = Option<Arc<OwnedFd>>;
 
 /// A file that is there.
 #[derive(Debug)]
@@ -149,7 +152,7 @@ impl Caller<'_> {
     }
 
     /// Finds the file of a text that holds no links, and its folder; nothing where the last component is one.
-    fn without_links(&self, text: &[u8]) -> Result<Option<(Found, Option<Arc<OwnedFd>>)>, Errno> {
+    fn without_links(&self, text: &[u8]) -> Result<Option<(Found, Folder)>, Errno> {
         let Some((folder, name)) = split(text) else {
             let fd = Arc::new(open_without_links(text)?);
             let stat = rustix::fs::fstat(&fd)?;
@@ -295,7 +298,7 @@ impl Caller<'_> {
                     Ok(next) => next,
                     // What is not there for us may be there for the caller.
                     Err(Errno::NOENT) if is_foreign_proc(&at) => return Err(Errno::XDEV),
-                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(self.not_there(at, part, &rest)),
+                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(self.not_there(at, &part, &rest)),
                     Err(error) => return Err(error),
                 };
             let stat = rustix::fs::fstat(&next)?;
@@ -341,9 +344,9 @@ impl Caller<'_> {
     }
 
     /// Names what is not there: behind the last directory that is.
-    fn not_there(&self, at: OwnedFd, part: Vec<u8>, rest: &VecDeque<Vec<u8>>) -> Named {
+    fn not_there(&self, at: OwnedFd, part: &[u8], rest: &VecDeque<Vec<u8>>) -> Named {
         let folder = path_of(&at).map(|path| self.claimed(path, &at)).unwrap_or_default();
-        let mut path = join(&folder, &part);
+        let mut path = join(&folder, part);
         for more in rest {
             path = join(&path, more);
         }

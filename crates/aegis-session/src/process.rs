@@ -376,14 +376,17 @@ impl Session {
                 return Ok(());
             }
         };
-        self.recorder.stop();
+        // While the writer holds the ledger, another look at it costs little.
         if let Err(why) = self.confirm() {
+            self.recorder.stop();
             // The folder stays, with what the spool still holds.
             drop(self.wire.send(&ToFront::Failed { why, code: 125 }));
             return Ok(());
         }
-        self.clean_up();
+        let ledger = self.clean_up();
         drop(self.wire.send(&ToFront::Finished(Box::new(self.report(Some(last))))));
+        // It is all there already.
+        drop(ledger.map(|ledger| ledger.tidy()));
         Ok(())
     }
 
@@ -415,12 +418,13 @@ impl Session {
     }
 
     /// The spool is empty and the session over: its folder goes.
-    fn clean_up(&mut self) {
-        self.recorder.stop();
+    fn clean_up(&mut self) -> Option<Ledger> {
+        let ledger = self.recorder.stop();
         if let Some(folder) = self.folder.take() {
             // A folder that stays is taken for a session that died, and taken in: nothing is lost by it.
             drop(folder.remove());
         }
+        ledger
     }
 
     /// Kills the whole tree and ends the session; does not return.

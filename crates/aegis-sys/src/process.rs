@@ -156,7 +156,10 @@ pub fn is_there(pidfd: impl AsFd) -> bool {
 /// # Errors
 /// `/proc` can't be read.
 pub fn kill_descendants() -> io::Result<()> {
-    kill_all(&descendants(std::process::id())?);
+    match wait_any(false) {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+        _ => kill_all(&descendants(std::process::id())?),
+    }
     loop {
         loop {
             match wait_any(false) {
