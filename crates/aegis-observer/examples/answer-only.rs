@@ -14,9 +14,8 @@ use aegis_sys::signals::block_all;
 fn main() {
     let bytes = |word: std::ffi::OsString| CString::new(word.into_vec()).unwrap();
     let argv: Vec<CString> = std::env::args_os().skip(1).map(bytes).collect();
-    let environment = std::env::vars_os().map(|(name, value)| {
-        bytes([name.as_os_str(), value.as_os_str()].join(std::ffi::OsStr::new("=")))
-    });
+    let environment = std::env::vars_os()
+        .map(|(name, value)| bytes([name.as_os_str(), value.as_os_str()].join(std::ffi::OsStr::new("="))));
     let command = Command {
         candidates: argv.first().cloned().into_iter().collect(),
         environment: environment.collect(),
