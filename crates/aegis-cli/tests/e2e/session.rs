@@ -169,7 +169,7 @@ fn signals_reach_the_agent_and_ignored_ones_stay_ignored() {
 #[test]
 fn a_program_sees_no_other_process_state_than_by_itself() {
     let world = World::new(Who::Me);
-    let state = "grep -E '^(Sig|ShdPnd|Umask|Groups|Uid|Gid)' /proc/self/status; ulimit -n; ulimit -c; nice; umask; pwd; env | sort";
+    let state = "grep -E '^(Sig(Pnd|Blk|Ign|Cgt)|ShdPnd|Umask|Groups|Uid|Gid)' /proc/self/status; ulimit -n; ulimit -c; nice; umask; pwd; env | sort";
     let plain = world.command("sh").args(["-c", state]).output().unwrap();
     let wrapped =
         world.aegis(&["wrap", "--quiet", "--name", "state", "--", "sh", "-c", state]).output().unwrap();
