@@ -4,10 +4,10 @@ use foldhash::HashMap;
 
 use crate::resolve::is_below;
 
-/// Folders whose files belong to the system.
-const FOLDERS: [&[u8]; 6] = [b"/usr", b"/bin", b"/sbin", b"/sys", b"/etc/ssl/certs", b"/etc/ca-certificates"];
+/// Folders below `/etc` whose files belong to the system.
+const FOLDERS: [&[u8]; 2] = [b"/etc/ssl/certs", b"/etc/ca-certificates"];
 
-/// Single files that every program reads.
+/// Single files below `/etc` that every program reads.
 const FILES: [&[u8]; 6] = [
     b"/etc/ld.so.cache",
     b"/etc/ld.so.preload",
@@ -57,19 +57,15 @@ pub enum Fold {
 /// Says whether a file is the system's own, for this process.
 #[must_use]
 pub fn is_system(path: &[u8], pid: u32, home: &[u8], kept: &[u8]) -> bool {
-    if (home.len() > 1 && is_below(path, home)) || (kept.len() > 1 && is_below(path, kept)) {
-        return false;
-    }
-    let library = path.strip_prefix(b"/lib").is_some_and(|rest| {
-        // /lib, /lib32, /lib64, /libx32.
-        let name = rest.split(|b| *b == b'/').next().unwrap_or_default();
-        matches!(name, b"" | b"32" | b"64" | b"x32")
-    });
-    let own = path.strip_prefix(b"/proc/").is_some_and(|rest| {
-        let id = rest.split(|b| *b == b'/').next().unwrap_or_default();
-        id == pid.to_string().as_bytes()
-    });
-    library || own || FILES.contains(&path) || FOLDERS.iter().any(|folder| is_below(path, folder))
+    let top = path.strip_prefix(b"/").and_then(|rest| rest.split(|b| *b == b'/').next()).unwrap_or_default();
+    let system = match top {
+        b"usr" | b"bin" | b"sbin" | b"sys" | b"lib" | b"lib32" | b"lib64" | b"libx32" => true,
+        b"etc" => FILES.contains(&path) || FOLDERS.iter().any(|folder| is_below(path, folder)),
+        b"proc" => path.split(|b| *b == b'/').nth(2) == Some(pid.to_string().as_bytes()),
+        _ => false,
+    };
+    // Nothing of the user's is the system's own.
+    system && ![home, kept].into_iter().any(|own| own.len() > 1 && is_below(path, own))
 }
 
 impl Folds {

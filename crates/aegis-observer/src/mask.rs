@@ -78,10 +78,15 @@ pub fn arguments(argv: &mut [Text]) -> bool {
 fn text(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
+    // Where the name ends that stands here: looked for once for each name, however many words it has.
+    let mut name_end = 0;
     let mut masked = false;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let fresh = at == 0 || bytes.get(at - 1).is_none_or(|b| !is_word(*b));
-        let found = fresh.then(|| secret(rest)).flatten();
+        if at >= name_end {
+            name_end = at + run(rest, is_name);
+        }
+        let found = fresh.then(|| secret(rest, name_end - at)).flatten();
         match found {
             Some((keep, hide)) => {
                 out.extend_from_slice(rest.get(..keep).unwrap_or_default());
@@ -98,10 +103,14 @@ fn text(bytes: &[u8]) -> Option<Vec<u8>> {
     masked.then_some(out)
 }
 
-/// Where a secret begins here: how much to keep before it and how long it is.
-fn secret(rest: &[u8]) -> Option<(usize, usize)> {
+/// Where a secret begins here: how much to keep before it and how long it is. `name` is how long a name stands
+/// here.
+fn secret(rest: &[u8], name: usize) -> Option<(usize, usize)> {
+    let first = rest.first();
     for (prefix, least) in TOKENS {
-        if let Some(tail) = rest.strip_prefix(prefix) {
+        if prefix.first() == first
+            && let Some(tail) = rest.strip_prefix(prefix)
+        {
             let length = run(tail, |b| is_word(b) || matches!(b, b'-' | b'.' | b'/' | b'+'));
             if length >= least {
                 return Some((prefix.len(), length));
@@ -114,7 +123,7 @@ fn secret(rest: &[u8]) -> Option<(usize, usize)> {
             return (length >= 8).then_some((scheme.len(), length));
         }
     }
-    url_password(rest).or_else(|| assignment(rest))
+    url_password(rest).or_else(|| assignment(rest, name))
 }
 
 /// `scheme://user:password@host`.
@@ -130,8 +139,7 @@ fn url_password(rest: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// `word=value` or `word: value`.
-fn assignment(rest: &[u8]) -> Option<(usize, usize)> {
-    let name = run(rest, |b| is_word(b) || b == b'-');
+fn assignment(rest: &[u8], name: usize) -> Option<(usize, usize)> {
     let after = rest.get(name..)?;
     let gap = match after {
         [b'"', b':', ..] | [b'\'', b':', ..] => 2,
@@ -152,13 +160,23 @@ fn assignment(rest: &[u8]) -> Option<(usize, usize)> {
     (length > 0 && !value.starts_with(b"Bearer ") && !value.starts_with(b"Basic ")).then_some((from, length))
 }
 
+/// How much of a name's end is compared with the words, in bytes.
+const SECRET_WORD_MAX: usize = 64;
+
 fn is_secret_word(name: &[u8]) -> bool {
-    let plain: String = name
-        .iter()
-        .filter(|b| !matches!(b, b'-' | b'_'))
-        .map(|b| char::from(b.to_ascii_lowercase()))
-        .collect();
-    WORDS.iter().any(|word| plain.ends_with(&word.replace('_', "")))
+    let end = name.get(name.len().saturating_sub(SECRET_WORD_MAX)..).unwrap_or(name);
+    WORDS.iter().any(|word| {
+        let mut end = end.iter().rev().filter(|b| !matches!(b, b'-' | b'_'));
+        word.bytes()
+            .rev()
+            .filter(|b| *b != b'_')
+            .all(|b| end.next().is_some_and(|c| c.eq_ignore_ascii_case(&b)))
+    })
+}
+
+/// Says whether a byte can be part of a name, as `api-key` and `DB_PASSWORD`.
+fn is_name(byte: u8) -> bool {
+    is_word(byte) || byte == b'-'
 }
 
 fn is_word(byte: u8) -> bool {

@@ -329,6 +329,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     }
 
     fn evaluate(&self, checks: Vec<Check>, pidfd: &OwnedFd) {
+        if checks.is_empty() {
+            return;
+        }
         let now_us = self.clock.now().mono_us;
         for check in checks {
             // Later, the entry stands in the ledger as it is.
