@@ -23,6 +23,6 @@ pub mod verify;
 pub use aegis_proof::RecordError;
 pub use error::LedgerError;
 pub use query::{Filter, Row, SessionRow};
-pub use recorder::{Receipt, Recorder};
+pub use recorder::{Pending, Receipt, Recorder};
 pub use store::{Ledger, files_of};
 pub use verify::Verdict;

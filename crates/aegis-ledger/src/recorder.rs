@@ -9,12 +9,13 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aegis_sys::clock::monotonic_us;
+use aegis_sys::segment::Mapping;
 use aegis_types::{Event, SessionId};
 
 use crate::LedgerError;
@@ -27,8 +28,8 @@ pub const OBSERVER: &str = "observer";
 /// The producer of what a session says of itself.
 pub const SESSION: &str = "session";
 
-/// How long the writer waits for more before it commits.
-const GATHER: Duration = Duration::from_millis(20);
+/// How long the writer waits for more before it commits, in microseconds.
+const GATHER_US: u64 = 20_000;
 
 /// How long an event is held back for evidence of its outcome.
 const HOLD: Duration = Duration::from_millis(500);
@@ -62,7 +63,6 @@ pub enum Trouble {
 /// The writing side of a session's ledger.
 pub struct Recorder {
     session: SessionId,
-    spool: Mutex<Spooling>,
     shared: Arc<Shared>,
     trouble: Arc<dyn Fn(Trouble) + Send + Sync>,
     folder: PathBuf,
@@ -73,15 +73,18 @@ pub struct Recorder {
 struct Spooling {
     spool: Spool,
     n: u64,
-    buffer: Vec<u8>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// Held by who appends, also while that waits for room: the writer must not wait for it.
+    spool: Mutex<Spooling>,
     /// It was said that the disk has no room for the spool.
     disk_told: AtomicBool,
     /// There is something that the writer has not looked for yet.
     dirty: AtomicBool,
+    /// The writer has been asked for the spool's next segment.
+    prepare: AtomicBool,
     /// The first segment that is not yet in the ledger.
     oldest: AtomicU64,
     orders: Mutex<Orders>,
@@ -132,10 +135,18 @@ impl Recorder {
         let explain = |e| LedgerError::from_io(folder, e);
         let spool = Spool::create(folder).map_err(explain)?;
         let trouble: Arc<dyn Fn(Trouble) + Send + Sync> = Arc::new(trouble);
+        let unprepared = Some(spool.mapping());
         let shared = Arc::new(Shared {
+            spool: Mutex::new(Spooling { spool, n: 0 }),
+            disk_told: AtomicBool::new(false),
+            dirty: AtomicBool::new(false),
+            prepare: AtomicBool::new(false),
             oldest: AtomicU64::new(1),
+            orders: Mutex::default(),
             give_up_us: AtomicU64::new(u64::MAX),
-            ..Shared::default()
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            room: Condvar::new(),
         });
         let writer = Writer {
             ledger,
@@ -143,13 +154,14 @@ impl Recorder {
             shared: Arc::clone(&shared),
             trouble: Arc::clone(&trouble),
             pending: Queue::default(),
+            taken: Queue::default(),
+            unprepared,
             held_since: None,
             folder: folder.to_path_buf(),
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
         Ok(Self {
             session,
-            spool: Mutex::new(Spooling { spool, n: 0, buffer: Vec::with_capacity(1024) }),
             shared,
             trouble,
             folder: folder.to_path_buf(),
@@ -174,17 +186,19 @@ impl Recorder {
     }
 
     fn put(&self, kind: Kind, event: &Event) -> Result<Receipt, LedgerError> {
-        let mut spooling = lock(&self.spool);
-        let Spooling { spool, n, buffer } = &mut *spooling;
-        buffer.clear();
-        serde_json::to_writer(&mut *buffer, event).map_err(|e| LedgerError::Record(e.into()))?;
-        if buffer.len() > EVENT_MAX {
-            return Err(aegis_proof::RecordError::TooLarge(buffer.len()).into());
-        }
-        let (at, class) = (event.at.as_nanos(), Class::of(&event.what));
-        self.append(spool, kind, *n + 1, buffer, (at, class))?;
-        *n += 1;
-        Ok(Receipt::Spooled(*n))
+        let mut spooling = lock(&self.shared.spool);
+        let n = spooling.n + 1;
+        let about = About { kind, n, at: event.at.as_nanos(), class: Class::of(&event.what) };
+        self.append(&mut spooling.spool, about, |arena| {
+            let start = arena.len();
+            serde_json::to_writer(&mut *arena, event).map_err(|e| LedgerError::Record(e.into()))?;
+            match arena.len() - start {
+                size if size > EVENT_MAX => Err(aegis_proof::RecordError::TooLarge(size).into()),
+                _ => Ok(()),
+            }
+        })?;
+        spooling.n = n;
+        Ok(Receipt::Spooled(n))
     }
 
     /// Says that there is evidence that the event of this number took effect.
@@ -193,31 +207,42 @@ impl Recorder {
     /// The ledger has failed for good.
     pub fn took_effect(&self, receipt: Receipt) -> Result<(), LedgerError> {
         let Receipt::Spooled(n) = receipt else { return Ok(()) };
-        let mut spooling = lock(&self.spool);
-        let nothing = Class { kind: 0, action: None };
-        self.append(&mut spooling.spool, Kind::Took, n, &[], (0, nothing))
+        let mut spooling = lock(&self.shared.spool);
+        let about = About { kind: Kind::Took, n, at: 0, class: Class { kind: 0, action: None } };
+        self.append(&mut spooling.spool, about, |_| Ok(()))
     }
 
+    /// Appends what `write` writes to the spool and to the queue, or to neither.
     fn append(
         &self,
         spool: &mut Spool,
-        kind: Kind,
-        n: u64,
-        bytes: &[u8],
-        (at, class): (i64, Class),
+        about: About,
+        write: impl Fn(&mut Vec<u8>) -> Result<(), LedgerError>,
     ) -> Result<(), LedgerError> {
-        let mut queue = loop {
-            let queue = lock(&self.shared.queue);
+        loop {
+            let mut queue = lock(&self.shared.queue);
             if queue.arena.len() > QUEUE_MAX {
                 drop(queue);
                 self.wait_for_room()?;
                 continue;
             }
+            let Queue { arena, events } = &mut *queue;
+            let start = arena.len();
+            if let Err(error) = write(arena) {
+                arena.truncate(start);
+                return Err(error);
+            }
+            let bytes = arena.get(start..).unwrap_or_default();
             let oldest = self.shared.oldest.load(Ordering::Acquire);
-            match spool.append(kind, n, bytes, oldest) {
-                Ok(()) => break queue,
+            match spool.append(about.kind, about.n, bytes, oldest) {
+                Ok(()) => {
+                    let bytes = start..arena.len();
+                    events.push(Queued { about, took_effect: false, segment: spool.number(), bytes });
+                    break;
+                }
                 // Behind or out of space: the caller waits, and with it the agent, until there is room.
                 Err(full) => {
+                    arena.truncate(start);
                     drop(queue);
                     match full {
                         Full::Behind => {}
@@ -227,20 +252,9 @@ impl Recorder {
                     self.wait_for_room()?;
                 }
             }
-        };
-        let start = queue.arena.len();
-        queue.arena.extend_from_slice(bytes);
-        queue.events.push(Queued {
-            kind,
-            n,
-            at,
-            class,
-            took_effect: false,
-            segment: spool.number(),
-            bytes: start..start + bytes.len(),
-        });
-        drop(queue);
-        if !self.shared.dirty.swap(true, Ordering::AcqRel) {
+        }
+        let wants_spare = spool.wants_spare() && !self.shared.prepare.swap(true, Ordering::AcqRel);
+        if !self.shared.dirty.swap(true, Ordering::AcqRel) || wants_spare {
             drop(lock(&self.shared.orders));
             self.shared.wake.notify_one();
         }
@@ -294,17 +308,18 @@ impl Recorder {
     /// # Errors
     /// It could not be recorded within `patience`.
     pub fn append_durable(&self, event: &Event, patience: Duration) -> Result<Receipt, LedgerError> {
+        self.begin_durable(event)?.wait(patience)
+    }
+
+    /// Begins what [`Recorder::append_durable`] does, for who has something else to do meanwhile.
+    ///
+    /// # Errors
+    /// The event has no canonical form.
+    pub fn begin_durable(&self, event: &Event) -> Result<Pending, LedgerError> {
         let entry = Entry::new(self.session, SESSION, event)?;
         let (send, receive) = sync_channel(1);
         self.order(entry, send);
-        match receive.recv_timeout(patience) {
-            Ok(Ok(seq)) => Ok(Receipt::Durable(seq)),
-            Ok(Err(why)) => Err(LedgerError::Stopped(why)),
-            Err(RecvTimeoutError::Timeout) => {
-                Err(LedgerError::Stopped("the ledger could not be written in time".into()))
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(LedgerError::Stopped("it ended".into())),
-        }
+        Ok(Pending(receive))
     }
 
     fn order(&self, entry: Entry<'static>, send: SyncSender<Result<u64, String>>) {
@@ -329,6 +344,27 @@ impl Recorder {
     }
 }
 
+/// An event on its way into a synced commit.
+#[derive(Debug)]
+pub struct Pending(Receiver<Result<u64, String>>);
+
+impl Pending {
+    /// Waits until it is there.
+    ///
+    /// # Errors
+    /// It could not be recorded within `patience`.
+    pub fn wait(self, patience: Duration) -> Result<Receipt, LedgerError> {
+        match self.0.recv_timeout(patience) {
+            Ok(Ok(seq)) => Ok(Receipt::Durable(seq)),
+            Ok(Err(why)) => Err(LedgerError::Stopped(why)),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(LedgerError::Stopped("the ledger could not be written in time".into()))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(LedgerError::Stopped("it ended".into())),
+        }
+    }
+}
+
 /// Says whether a file system has no room, which may change.
 fn is_want_of_room(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
@@ -340,13 +376,20 @@ const QUEUE_MAX: usize = 8 << 20;
 /// The largest event: what is left of a record beside the header.
 const EVENT_MAX: usize = aegis_proof::RECORD_MAX - 512;
 
+/// What the writer has to know of an event beside its bytes.
+#[derive(Debug, Clone, Copy)]
+struct About {
+    kind: Kind,
+    n: u64,
+    /// Nanoseconds since 1970.
+    at: i64,
+    class: Class,
+}
+
 /// An event on its way from the observer to the writer, its bytes in the arena that goes with it.
 #[derive(Debug)]
 struct Queued {
-    kind: Kind,
-    n: u64,
-    at: i64,
-    class: Class,
+    about: About,
     /// There is evidence that it took effect.
     took_effect: bool,
     /// The segment of the spool that it stands in.
@@ -395,6 +438,10 @@ struct Writer {
     shared: Arc<Shared>,
     trouble: Arc<dyn Fn(Trouble) + Send + Sync>,
     pending: Queue,
+    /// Empty between two looks: its memory takes turns with that of the shared queue.
+    taken: Queue,
+    /// The memory of the spool's first segment, until there is time for it.
+    unprepared: Option<Arc<Mapping>>,
     /// When the event that holds the others back was first seen, in microseconds.
     held_since: Option<(u64, u64)>,
     folder: PathBuf,
@@ -415,6 +462,10 @@ impl Writer {
             if stop {
                 return self.ledger;
             }
+            // Behind the session's start, which everybody waits for.
+            if let Some(mapping) = self.unprepared.take() {
+                mapping.populate();
+            }
         }
     }
 
@@ -425,13 +476,39 @@ impl Writer {
         while idle(&orders) && self.pending.events.is_empty() {
             orders = self.shared.wake.wait(orders).unwrap_or_else(PoisonError::into_inner);
         }
-        if orders.durable.is_empty() && !orders.stop {
-            let waited =
-                self.shared.wake.wait_timeout_while(orders, GATHER, |o| o.durable.is_empty() && !o.stop);
+        let until = monotonic_us() + GATHER_US;
+        loop {
+            let left = Duration::from_micros(until.saturating_sub(monotonic_us()));
+            let more = |o: &Orders| o.durable.is_empty() && !o.stop;
+            if left.is_zero() || !more(&orders) {
+                break;
+            }
+            if self.shared.prepare.load(Ordering::Acquire) {
+                drop(orders);
+                self.prepare();
+                orders = lock(&self.shared.orders);
+                continue;
+            }
+            let idle = |o: &mut Orders| more(o) && !self.shared.prepare.load(Ordering::Acquire);
+            let waited = self.shared.wake.wait_timeout_while(orders, left, idle);
             orders = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         self.shared.dirty.store(false, Ordering::Release);
         (std::mem::take(&mut orders.durable), orders.stop)
+    }
+
+    /// Makes the spool's next segment, so that who appends need not.
+    fn prepare(&self) {
+        // Who holds the spool may wait for this thread.
+        let made = match self.shared.spool.try_lock() {
+            Ok(mut spooling) => spooling.spool.prepare(),
+            Err(_) => Ok(None),
+        };
+        self.shared.prepare.store(false, Ordering::Release);
+        // What went wrong is met and told by who appends.
+        if let Ok(Some(mapping)) = made {
+            mapping.populate();
+        }
     }
 
     /// Moves what is queued, then what was ordered, into the ledger.
@@ -468,20 +545,19 @@ impl Writer {
 
     /// Takes what is queued, and notes for which events there is evidence.
     fn read(&mut self) {
-        let mut new = Queue::default();
-        std::mem::swap(&mut new, &mut *lock(&self.shared.queue));
+        std::mem::swap(&mut self.taken, &mut *lock(&self.shared.queue));
         self.shared.room.notify_all();
-        self.pending.take_from(&mut new);
+        self.pending.take_from(&mut self.taken);
         // Evidence comes behind what it is of, mostly close.
         let took: Vec<u64> =
-            self.pending.events.iter().filter(|e| e.kind == Kind::Took).map(|e| e.n).collect();
-        self.pending.events.retain(|event| event.kind != Kind::Took);
+            self.pending.events.iter().filter(|e| e.about.kind == Kind::Took).map(|e| e.about.n).collect();
+        self.pending.events.retain(|event| event.about.kind != Kind::Took);
         for n in took {
-            if let Ok(at) = self.pending.events.binary_search_by_key(&n, |event| event.n)
+            if let Ok(at) = self.pending.events.binary_search_by_key(&n, |event| event.about.n)
                 && let Some(event) = self.pending.events.get_mut(at)
-                && event.kind == Kind::Waiting
+                && event.about.kind == Kind::Waiting
             {
-                event.kind = Kind::Event;
+                event.about.kind = Kind::Event;
                 event.took_effect = true;
             }
         }
@@ -489,12 +565,12 @@ impl Writer {
 
     /// Returns how many pending events go now: all up to the first that still waits for evidence.
     fn ready(&mut self, all: bool) -> usize {
-        let waiting = self.pending.events.iter().position(|e| e.kind == Kind::Waiting);
+        let waiting = self.pending.events.iter().position(|e| e.about.kind == Kind::Waiting);
         let (Some(first), false) = (waiting, all || self.pending.events.len() >= BATCH) else {
             self.held_since = None;
             return self.pending.events.len();
         };
-        let n = self.pending.events.get(first).map_or(0, |e| e.n);
+        let n = self.pending.events.get(first).map_or(0, |e| e.about.n);
         let now = monotonic_us();
         let since = match self.held_since {
             Some((held, since)) if held == n => since,
@@ -527,11 +603,11 @@ fn entries(queue: &Queue, session: SessionId, range: Range<usize>) -> Vec<Entry<
         Entry {
             session,
             producer: OBSERVER,
-            n: Some(event.n),
+            n: Some(event.about.n),
             recovered: false,
             bytes: if event.took_effect { took_effect(bytes) } else { Cow::Borrowed(bytes) },
-            at: event.at,
-            class: event.class,
+            at: event.about.at,
+            class: event.about.class,
         }
     };
     queue.events.get(range).unwrap_or_default().iter().map(entry).collect()
@@ -595,10 +671,7 @@ mod tests {
     #[test]
     fn a_queue_keeps_the_bytes_of_what_stays() {
         let queued = |n: u64, bytes| Queued {
-            kind: Kind::Event,
-            n,
-            at: 0,
-            class: Class { kind: 0, action: None },
+            about: About { kind: Kind::Event, n, at: 0, class: Class { kind: 0, action: None } },
             took_effect: false,
             segment: 1,
             bytes,

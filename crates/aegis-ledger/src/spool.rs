@@ -9,15 +9,16 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use aegis_sys::segment::{ENTRY_HEADER, Segment};
+use aegis_sys::segment::{ENTRY_HEADER, Mapping, Segment};
 
 /// The first segment is small, so that a short session does not reserve what it never uses.
 const FIRST_SEGMENT: usize = 256 << 10;
-const SEGMENT: usize = 4 << 20;
+const SEGMENT: usize = 1 << 20;
 
 /// How many segments may be waiting for the ledger: then the agent is slowed.
-const SEGMENTS_MAX: u64 = 16;
+const SEGMENTS_MAX: u64 = 64;
 
 /// What an entry of the spool is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,6 @@ pub struct Spool {
     number: u64,
     /// The next segment, made ahead of need.
     spare: Option<Segment>,
-    buffer: Vec<u8>,
 }
 
 /// Why an entry could not be taken.
@@ -87,19 +87,34 @@ impl Spool {
     /// The first segment could not be made.
     pub fn create(folder: &Path) -> io::Result<Self> {
         let active = Segment::create(&segment_path(folder, 1), FIRST_SEGMENT)?;
-        Ok(Self {
-            folder: folder.to_path_buf(),
-            active,
-            number: 1,
-            spare: None,
-            buffer: Vec::with_capacity(1024),
-        })
+        Ok(Self { folder: folder.to_path_buf(), active, number: 1, spare: None })
     }
 
     /// Returns the number of the segment that is in use.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Returns the memory of the segment that is in use.
+    #[must_use]
+    pub fn mapping(&self) -> Arc<Mapping> {
+        self.active.mapping()
+    }
+
+    /// Says whether the next segment should be made: that takes a while, and the one in use is half full.
+    #[must_use]
+    pub fn wants_spare(&self) -> bool {
+        self.spare.is_none() && self.active.is_half_used()
+    }
+
+    /// Makes the next segment ahead of need, and returns its memory to get that ready.
+    ///
+    /// # Errors
+    /// It could not be made. It is tried again when it is needed.
+    pub fn prepare(&mut self) -> io::Result<Option<Arc<Mapping>>> {
+        self.make_spare()?;
+        Ok(self.spare.as_ref().map(Segment::mapping))
     }
 
     /// Makes the next segment, if there is none.
@@ -115,12 +130,15 @@ impl Spool {
     /// # Errors
     /// There is no room; nothing was appended and the same call can be made again.
     pub fn append(&mut self, kind: Kind, n: u64, event: &[u8], oldest: u64) -> Result<(), Full> {
-        self.buffer.clear();
-        self.buffer.push(kind.byte());
-        self.buffer.extend_from_slice(&n.to_le_bytes());
-        self.buffer.extend_from_slice(event);
-        let checksum = crc32fast::hash(&self.buffer);
-        if self.active.append(&self.buffer, checksum) {
+        let mut head = [0; PREFIX];
+        let (byte, number) = head.split_at_mut(1);
+        byte.copy_from_slice(&[kind.byte()]);
+        number.copy_from_slice(&n.to_le_bytes());
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&head);
+        hasher.update(event);
+        let checksum = hasher.finalize();
+        if self.active.append(&head, event, checksum) {
             return Ok(());
         }
         if self.number + 1 >= oldest + SEGMENTS_MAX {
@@ -132,7 +150,7 @@ impl Spool {
             self.number += 1;
         }
         // A record has at most 65,535 bytes: it fits an empty segment.
-        if self.active.append(&self.buffer, checksum) { Ok(()) } else { Err(Full::Behind) }
+        if self.active.append(&head, event, checksum) { Ok(()) } else { Err(Full::Behind) }
     }
 }
 
@@ -342,15 +360,15 @@ mod tests {
         let mut reader = Reader::open(folder.path()).unwrap();
         // Enough for the first segment, the second, and some more.
         let event = vec![b'x'; 60_000];
-        for n in 1..=100 {
+        for n in 1..=30 {
             spool.append(Kind::Event, n, &event, 1).unwrap();
             let expected = Spooled { kind: Kind::Event, n, event: event.clone() };
             assert_eq!(reader.read_next().unwrap(), Next::Entry(expected));
             assert_eq!(reader.read_next().unwrap(), Next::End);
         }
-        assert_eq!((spool.number(), all(folder.path()).len()), (3, 100));
+        assert_eq!((spool.number(), all(folder.path()).len()), (3, 30));
         discard_before(folder.path(), 3);
-        assert!(all(folder.path()).len() < 40);
+        assert!(all(folder.path()).len() < 10);
     }
 
     #[test]

@@ -163,13 +163,6 @@ impl Session {
             release_at: None,
             released: false,
         };
-        let (launcher, listener) = match listen(allow_io_uring) {
-            Ok(both) => both,
-            Err(failure) => {
-                session.clean_up();
-                return Err(failure);
-            }
-        };
         let command = launch::Command {
             candidates: plan.candidates,
             argv: plan.argv,
@@ -178,26 +171,36 @@ impl Session {
             mask,
             limits,
         };
-        session.launch(&launcher, listener, command, plan.start)?;
+        session.launch(allow_io_uring, command, plan.start)?;
         Ok(session)
     }
 
     /// Records the start, durably, then starts the agent.
     fn launch(
         &mut self,
-        launcher: &Launcher,
-        listener: Listener,
+        allow_io_uring: bool,
         command: launch::Command,
         start: aegis_types::SessionStart,
     ) -> Result<(), Failure> {
         let name = command.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let event = event(What::SessionStart(Box::new(start)));
-        if let Err(error) = self.recorder.append_durable(&event, START_PATIENCE) {
+        let start = self.recorder.begin_durable(&event(What::SessionStart(Box::new(start))));
+        // While the disk writes, all else is made ready.
+        let ready = listen(allow_io_uring).and_then(|(launcher, listener)| {
+            self.workers.start(listener).map_err(Failure::new)?;
+            Ok(launcher)
+        });
+        if let Err(error) = start.and_then(|start| start.wait(START_PATIENCE)) {
             // The folder stays: should the start have come into the ledger after all, its end is added.
             self.recorder.stop();
             return Err(Failure::new(error));
         }
-        self.workers.start(listener).map_err(Failure::new)?;
+        let launcher = match ready {
+            Ok(launcher) => launcher,
+            Err(failure) => {
+                self.abandon(&failure.why);
+                return Err(failure);
+            }
+        };
         match launcher.launch(command) {
             Ok(pid) => self.agent = pid,
             Err(error) => {

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{FallocateFlags, Mode, OFlags};
@@ -18,13 +19,42 @@ pub const ENTRY_HEADER: usize = 8;
 /// A mapped segment, open for appending.
 #[derive(Debug)]
 pub struct Segment {
-    base: *mut u8,
-    size: usize,
+    mapping: Arc<Mapping>,
     used: usize,
 }
 
-// SAFETY: the mapping belongs to this value alone and is not tied to a thread.
-unsafe impl Send for Segment {}
+/// The memory of a segment.
+#[derive(Debug)]
+pub struct Mapping {
+    base: *mut u8,
+    size: usize,
+}
+
+// SAFETY: the mapping is not tied to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: through a shared reference the memory is neither read nor written.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Gets the memory ready for writing, so that who writes does not have to wait for it page by page
+    /// (`madvise(2)`, `MADV_POPULATE_WRITE`, since Linux 5.14). May be called while another thread appends.
+    pub fn populate(&self) {
+        // SAFETY: the range is that of the mapping, which lives as long as this value. The advice changes no
+        // content. Where it is not taken, pages come as they are written to.
+        unsafe {
+            libc::madvise(self.base.cast(), self.size, libc::MADV_POPULATE_WRITE);
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: unmaps exactly what was mapped; no reference into it outlives this value.
+        unsafe {
+            libc::munmap(self.base.cast(), self.size);
+        }
+    }
+}
 
 impl Segment {
     /// Makes the file, reserves its blocks and maps it. A file that exists is an error.
@@ -58,7 +88,19 @@ impl Segment {
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self { base: base.cast(), size, used: 0 })
+        Ok(Self { mapping: Arc::new(Mapping { base: base.cast(), size }), used: 0 })
+    }
+
+    /// Returns the memory, to get it ready from another thread.
+    #[must_use]
+    pub fn mapping(&self) -> Arc<Mapping> {
+        Arc::clone(&self.mapping)
+    }
+
+    /// Says whether more than half of it is used.
+    #[must_use]
+    pub fn is_half_used(&self) -> bool {
+        self.used > self.mapping.size / 2
     }
 
     /// Returns how many bytes an entry of this length takes.
@@ -67,21 +109,23 @@ impl Segment {
         (ENTRY_HEADER + len).next_multiple_of(8)
     }
 
-    /// Appends an entry, or returns false where it has no room.
-    pub fn append(&mut self, bytes: &[u8], checksum: u32) -> bool {
-        let need = Self::entry_size(bytes.len());
+    /// Appends an entry, given in two parts, or returns false where it has no room.
+    pub fn append(&mut self, head: &[u8], body: &[u8], checksum: u32) -> bool {
+        let whole = head.len() + body.len();
+        let need = Self::entry_size(whole);
         // The length word of the entry behind must stay inside: it is what says "nothing more".
-        let Ok(len) = u32::try_from(bytes.len()) else { return false };
-        if len == 0 || self.used + need + ENTRY_HEADER > self.size {
+        let Ok(len) = u32::try_from(whole) else { return false };
+        if len == 0 || self.used + need + ENTRY_HEADER > self.mapping.size {
             return false;
         }
-        // SAFETY: `used + need` is within the mapping, checked above; the mapping is writable and owned; the
-        // bytes come from a slice that can't overlap it. The length word is aligned: entries start at
-        // multiples of eight from a page-aligned base.
+        // SAFETY: `used + need` is within the mapping, checked above; the mapping is writable, and this value
+        // alone writes to it; the bytes come from slices that can't overlap it. The length word is aligned:
+        // entries start at multiples of eight from a page-aligned base.
         unsafe {
-            let at = self.base.add(self.used);
+            let at = self.mapping.base.add(self.used);
             at.add(4).cast::<u32>().write(checksum.to_le());
-            at.add(ENTRY_HEADER).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            at.add(ENTRY_HEADER).copy_from_nonoverlapping(head.as_ptr(), head.len());
+            at.add(ENTRY_HEADER + head.len()).copy_from_nonoverlapping(body.as_ptr(), body.len());
             AtomicU32::from_ptr(at.cast()).store(len.to_le(), Ordering::Release);
         }
         self.used += need;
@@ -93,15 +137,6 @@ fn reserve(file: impl AsFd, size: usize) -> io::Result<()> {
     Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size as u64)?)
 }
 
-impl Drop for Segment {
-    fn drop(&mut self) {
-        // SAFETY: unmaps exactly what was mapped; no reference into it outlives this value.
-        unsafe {
-            libc::munmap(self.base.cast(), self.size);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,12 +146,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let mut segment = Segment::create(&path, 4096).unwrap();
+        segment.mapping().populate();
+        assert!(!segment.is_half_used());
         assert!(Segment::create(&path, 4096).is_err(), "an existing file is not taken over");
-        assert!(!segment.append(&[1; 4096 - 2 * ENTRY_HEADER + 1], 7));
-        assert!(segment.append(&[1; 4096 - 2 * ENTRY_HEADER], 7));
-        assert!(!segment.append(b"x", 7));
+        assert!(!segment.append(&[1; 9], &[1; 4096 - 2 * ENTRY_HEADER - 8], 7));
+        assert!(segment.append(&[1; 9], &[2; 4096 - 2 * ENTRY_HEADER - 9], 7));
+        assert!(!segment.append(b"x", b"", 7));
+        assert!(segment.is_half_used());
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes[..8], [0xf0, 0x0f, 0, 0, 7, 0, 0, 0]);
-        assert_eq!(bytes[4088..], [0; 8]);
+        assert_eq!(bytes[8..18], [1, 1, 1, 1, 1, 1, 1, 1, 1, 2]);
+        assert_eq!(bytes[4087..], [2, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 }
