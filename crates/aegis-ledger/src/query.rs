@@ -66,6 +66,12 @@ impl PathPattern {
     }
 }
 
+/// The entries of a session; its id is to be given three times. They stand between its start and its end, among
+/// those of others; without a start or an end, from or up to wherever.
+const OF_SESSION: &str = "session = (SELECT id FROM sessions WHERE uuid = ?)
+    AND seq >= coalesce((SELECT start_seq FROM sessions WHERE uuid = ?), 0)
+    AND seq <= coalesce((SELECT end_seq FROM sessions WHERE uuid = ?), 9223372036854775807)";
+
 impl Filter {
     fn accepts(&self, event: &Event) -> bool {
         let (process, resource, decision) = match &event.what {
@@ -90,8 +96,8 @@ impl Filter {
         let number = |n: u64| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
         let mut values = vec![number(self.after)];
         if let Some(session) = self.session {
-            clauses.push("session = (SELECT id FROM sessions WHERE uuid = ?)");
-            values.push(Value::Text(session.to_string()));
+            clauses.push(OF_SESSION);
+            values.extend(std::iter::repeat_n(Value::Text(session.to_string()), 3));
         }
         if let Some(action) = self.action {
             let place = Action::ALL.iter().position(|a| *a == action).unwrap_or(usize::MAX);
@@ -222,10 +228,11 @@ impl Ledger {
         &self,
         session: SessionId,
     ) -> Result<(std::collections::BTreeMap<Action, u64>, u64), LedgerError> {
-        let sql = "SELECT kind, action, count(*) FROM records
-                   WHERE session = (SELECT id FROM sessions WHERE uuid = ?1) GROUP BY kind, action";
-        let mut statement = self.connection.prepare(sql).map_err(|e| self.explain(e))?;
-        let mut rows = statement.query([session.to_string()]).map_err(|e| self.explain(e))?;
+        let sql =
+            format!("SELECT kind, action, count(*) FROM records WHERE {OF_SESSION} GROUP BY kind, action");
+        let mut statement = self.connection.prepare(&sql).map_err(|e| self.explain(e))?;
+        let uuid = session.to_string();
+        let mut rows = statement.query([&uuid, &uuid, &uuid]).map_err(|e| self.explain(e))?;
         let (mut counts, mut gaps) = (std::collections::BTreeMap::new(), 0);
         while let Some(row) = rows.next().map_err(|e| self.explain(e))? {
             let get = |e| self.explain(e);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use aegis_proof::{Hash, Header, Producer, leaf, seal};
 use aegis_types::{Action, Event, SessionId, What};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    CachedStatement, Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
+};
 
 use crate::LedgerError;
 
@@ -26,7 +28,6 @@ CREATE TABLE records (
     kind    INTEGER NOT NULL,
     action  INTEGER
 ) STRICT;
-CREATE INDEX records_of_session ON records (session);
 CREATE TABLE sessions (
     id        INTEGER PRIMARY KEY,
     uuid      TEXT    NOT NULL UNIQUE,
@@ -133,7 +134,14 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
 
 /// How many pages the write-ahead log may have at the end of a session: beyond, opening it takes longer than
 /// moving it.
-const LOG_PAGES: i64 = 64;
+const LOG_PAGES: i64 = 32;
+
+/// How many pages the log may have before a commit moves it, in the way of what is to be recorded.
+const LOG_PAGES_MAX: i64 = 4_096;
+
+/// How many pages a writer keeps in memory. It appends, so it comes back to the last few only; a larger cache is
+/// memory that is touched once.
+const CACHE_PAGES: i64 = 64;
 
 /// How long to wait for another writer's commit.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -200,6 +208,8 @@ impl Ledger {
         if mode != "wal" {
             self.connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         }
+        self.connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
+        self.connection.pragma_update(None, "cache_size", CACHE_PAGES)?;
         self.connection.pragma_update(None, "synchronous", "FULL")
     }
 
@@ -253,18 +263,24 @@ impl Ledger {
         let tx =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
         let (mut seq, mut prev) = head(&tx, known).map_err(explain)?;
-        let mut writer = Writer { tx: &tx, sessions: Vec::new() };
+        let mut writer = Writer::new(&tx).map_err(explain)?;
+        // Mostly, the next entry is of the same session and producer: their texts stay.
+        let mut of = None;
+        let producer = Producer { id: String::new(), lost: 0, n: 0 };
+        let mut header = Header { prev, producer, recovered: false, seq, session: String::new() };
         for entry in entries {
             let session = writer.session(entry.session).map_err(explain)?;
             let (n, lost) = writer.count(session, entry).map_err(explain)?;
+            if of.replace((session, entry.producer)) != Some((session, entry.producer)) {
+                entry.producer.clone_into(&mut header.producer.id);
+                header.session = entry.session.to_string();
+            }
             seq += 1;
-            let header = Header {
-                prev,
-                producer: Producer { id: entry.producer.to_owned(), lost, n },
-                recovered: entry.recovered,
-                seq,
-                session: entry.session.to_string(),
-            };
+            header.prev = prev;
+            header.seq = seq;
+            header.recovered = entry.recovered;
+            header.producer.n = n;
+            header.producer.lost = lost;
             let sealed = seal(&header, &entry.bytes)?;
             writer.insert(seq, session, entry, &sealed.bytes).map_err(explain)?;
             prev = sealed.leaf;
@@ -286,7 +302,9 @@ impl Ledger {
             self.connection.query_row(&pragma, [], |row| row.get::<_, i64>(1)).map_err(|e| self.explain(e))
         };
         if frames("NOOP")? > LOG_PAGES {
-            frames("PASSIVE")?;
+            // Only an empty log is known for one that has been moved. Who uses the ledger is not waited for.
+            self.connection.busy_timeout(Duration::ZERO).map_err(|e| self.explain(e))?;
+            frames("TRUNCATE")?;
         }
         Ok(())
     }
@@ -349,6 +367,7 @@ fn head(tx: &Transaction<'_>, known: Option<(u64, Hash)>) -> rusqlite::Result<(u
 /// The state of one batch.
 struct Writer<'t> {
     tx: &'t Transaction<'t>,
+    insert: CachedStatement<'t>,
     sessions: Vec<Known>,
 }
 
@@ -359,7 +378,14 @@ struct Known {
     counters: Vec<(&'static str, u64)>,
 }
 
-impl Writer<'_> {
+impl<'t> Writer<'t> {
+    fn new(tx: &'t Transaction<'t>) -> rusqlite::Result<Self> {
+        let insert = tx.prepare_cached(
+            "INSERT INTO records (seq, record, session, at, kind, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        Ok(Self { tx, insert, sessions: Vec::new() })
+    }
+
     fn session(&mut self, uuid: SessionId) -> rusqlite::Result<i64> {
         if let Some(known) = self.sessions.iter().find(|known| known.uuid == uuid) {
             return Ok(known.id);
@@ -398,11 +424,9 @@ impl Writer<'_> {
         Ok((n, n.saturating_sub(last + 1)))
     }
 
-    fn insert(&self, seq: u64, session: i64, entry: &Entry<'_>, record: &[u8]) -> rusqlite::Result<()> {
+    fn insert(&mut self, seq: u64, session: i64, entry: &Entry<'_>, record: &[u8]) -> rusqlite::Result<()> {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
-        self.tx
-            .prepare_cached("INSERT INTO records (seq, record, session, at, kind, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![seq, record, session, entry.at, entry.class.kind, entry.class.action])?;
+        self.insert.execute(params![seq, record, session, entry.at, entry.class.kind, entry.class.action])?;
         let column = match KINDS.get(usize::from(entry.class.kind)) {
             Some(&"session_start") => "start_seq",
             Some(&"session_end") => "end_seq",

@@ -45,8 +45,10 @@ impl Ledger {
         let mut chain = Chain::default();
         let mut verdict =
             Verdict { records: 0, head: Hash::ZERO, recovered: 0, gaps: 0, fault: None, index_fault: None };
-        let sessions = self.session_index()?;
         let get = |e| self.explain(e);
+        // One view of both tables, whoever writes meanwhile.
+        let _view = self.connection.unchecked_transaction().map_err(get)?;
+        let sessions = self.session_index()?;
         let sql = "SELECT seq, record, session, at, kind, action FROM records ORDER BY seq";
         let mut statement = self.connection.prepare(sql).map_err(get)?;
         let mut rows = statement.query([]).map_err(get)?;
@@ -103,7 +105,9 @@ struct Indexed {
 impl Indexed {
     /// Says whether the table says of a record's session what the record says.
     fn agrees(&self, session: &str, kind: i64, seq: i64) -> bool {
+        let inside = self.start.is_none_or(|start| start <= seq) && self.end.is_none_or(|end| seq <= end);
         self.uuid == session
+            && inside
             && match kind {
                 START => self.start == Some(seq),
                 END => self.end == Some(seq),
@@ -204,6 +208,7 @@ mod tests {
         for (lie, truth) in [
             ("UPDATE records SET session = 9 WHERE seq = 1", "UPDATE records SET session = 1 WHERE seq = 1"),
             ("UPDATE sessions SET end_seq = 1", "UPDATE sessions SET end_seq = 2"),
+            ("UPDATE sessions SET start_seq = 2", "UPDATE sessions SET start_seq = NULL"),
             ("UPDATE records SET kind = 0 WHERE seq = 1", "UPDATE records SET kind = 1 WHERE seq = 1"),
             ("DELETE FROM sessions", "SELECT 1"),
         ] {
