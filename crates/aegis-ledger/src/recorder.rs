@@ -73,6 +73,8 @@ pub struct Recorder {
 struct Spooling {
     spool: Spool,
     n: u64,
+    /// The session's end is on its way: nothing may come behind it.
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -137,7 +139,7 @@ impl Recorder {
         let trouble: Arc<dyn Fn(Trouble) + Send + Sync> = Arc::new(trouble);
         let unprepared = Some(spool.mapping());
         let shared = Arc::new(Shared {
-            spool: Mutex::new(Spooling { spool, n: 0 }),
+            spool: Mutex::new(Spooling { spool, n: 0, ended: false }),
             disk_told: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
             prepare: AtomicBool::new(false),
@@ -187,6 +189,9 @@ impl Recorder {
 
     fn put(&self, kind: Kind, event: &Event) -> Result<Receipt, LedgerError> {
         let mut spooling = lock(&self.shared.spool);
+        if spooling.ended {
+            return Err(LedgerError::Stopped("the session has ended".into()));
+        }
         let n = spooling.n + 1;
         let about = About { kind, n, at: event.at.as_nanos(), class: Class::of(&event.what) };
         self.append(&mut spooling.spool, about, |arena| {
@@ -309,6 +314,16 @@ impl Recorder {
     /// It could not be recorded within `patience`.
     pub fn append_durable(&self, event: &Event, patience: Duration) -> Result<Receipt, LedgerError> {
         self.begin_durable(event)?.wait(patience)
+    }
+
+    /// Records the session's end as [`Recorder::append_durable`] does. Nothing is taken in behind it.
+    ///
+    /// # Errors
+    /// As [`Recorder::append_durable`].
+    pub fn append_end(&self, event: &Event, patience: Duration) -> Result<Receipt, LedgerError> {
+        // Who waits for room holds the spool until then, for as long as `end_within` lets it.
+        lock(&self.shared.spool).ended = true;
+        self.append_durable(event, patience)
     }
 
     /// Begins what [`Recorder::append_durable`] does, for who has something else to do meanwhile.

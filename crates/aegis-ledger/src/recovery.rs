@@ -201,11 +201,11 @@ fn take_in(ledger: &mut Ledger, found: &Found) -> Result<(), LedgerError> {
     if torn {
         batch.push(gap_event(session, expected, expected, true)?);
     }
-    if !ledger.has_ended(session)? {
-        batch.extend(the_end(session)?);
-    }
     if !batch.is_empty() {
         ledger.append(&batch)?;
+    }
+    if !ledger.has_ended(session)? {
+        ledger.append(&the_end(session)?)?;
     }
     Ok(())
 }

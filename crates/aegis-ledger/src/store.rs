@@ -309,12 +309,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Says whether a session's end is in the ledger.
+    /// Says whether a session's end is in the ledger, with nothing of it behind.
     ///
     /// # Errors
     /// The ledger can't be read.
     pub fn has_ended(&self, session: SessionId) -> Result<bool, LedgerError> {
-        let sql = "SELECT end_seq IS NOT NULL FROM sessions WHERE uuid = ?1";
+        let sql = "SELECT end_seq IS NOT NULL
+                   AND NOT EXISTS (SELECT 1 FROM records WHERE session = sessions.id AND seq > end_seq)
+                   FROM sessions WHERE uuid = ?1";
         let ended = self.connection.query_row(sql, [session.to_string()], |row| row.get(0)).optional();
         ended.map(|ended| ended.unwrap_or(false)).map_err(|e| self.explain(e))
     }

@@ -48,7 +48,7 @@ impl Ledger {
         let get = |e| self.explain(e);
         // One view of both tables, whoever writes meanwhile.
         let _view = self.connection.unchecked_transaction().map_err(get)?;
-        let sessions = self.session_index()?;
+        let mut sessions = self.session_index()?;
         let sql = "SELECT seq, record, session, at, kind, action FROM records ORDER BY seq";
         let mut statement = self.connection.prepare(sql).map_err(get)?;
         let mut rows = statement.query([]).map_err(get)?;
@@ -68,7 +68,7 @@ impl Ledger {
             verdict.gaps += u64::from(kind == GAP);
             if verdict.index_fault.is_none() {
                 let number_of = |at: usize| row.get::<_, Option<i64>>(at).map_err(get);
-                let indexed = sessions.get(&number_of(2)?.unwrap_or(0));
+                let indexed = sessions.get_mut(&number_of(2)?.unwrap_or(0));
                 let agrees = indexed.is_some_and(|indexed| indexed.agrees(place.session, kind, seq))
                     && number_of(3)? == Timestamp::parse(event.at).map(Timestamp::as_nanos)
                     && number_of(4)? == Some(kind)
@@ -79,6 +79,12 @@ impl Ledger {
             }
         }
         (verdict.records, verdict.head) = chain.head();
+        if verdict.fault.is_none() && verdict.index_fault.is_none() {
+            let wrong = sessions.values().filter(|indexed| indexed.end != indexed.last_end);
+            let first =
+                wrong.filter_map(|indexed| indexed.end.into_iter().chain(indexed.last_end).min()).min();
+            verdict.index_fault = first.and_then(|seq| u64::try_from(seq).ok());
+        }
         Ok(verdict)
     }
 
@@ -88,7 +94,7 @@ impl Ledger {
         let sql = "SELECT id, uuid, start_seq, end_seq FROM sessions";
         let mut statement = self.connection.prepare(sql).map_err(get)?;
         let rows = statement.query_map([], |row| {
-            let indexed = Indexed { uuid: row.get(1)?, start: row.get(2)?, end: row.get(3)? };
+            let indexed = Indexed { uuid: row.get(1)?, start: row.get(2)?, end: row.get(3)?, last_end: None };
             Ok((row.get(0)?, indexed))
         });
         rows.map_err(get)?.collect::<Result<_, _>>().map_err(get)
@@ -100,19 +106,20 @@ struct Indexed {
     uuid: String,
     start: Option<i64>,
     end: Option<i64>,
+    /// Its latest end among the records that were read.
+    last_end: Option<i64>,
 }
 
 impl Indexed {
     /// Says whether the table says of a record's session what the record says.
-    fn agrees(&self, session: &str, kind: i64, seq: i64) -> bool {
-        let inside = self.start.is_none_or(|start| start <= seq) && self.end.is_none_or(|end| seq <= end);
+    fn agrees(&mut self, session: &str, kind: i64, seq: i64) -> bool {
+        if kind == END {
+            self.last_end = Some(seq);
+        }
         self.uuid == session
-            && inside
-            && match kind {
-                START => self.start == Some(seq),
-                END => self.end == Some(seq),
-                _ => true,
-            }
+            && self.start.is_none_or(|start| start <= seq)
+            && self.end.is_none_or(|end| seq <= end)
+            && (kind != START || self.start == Some(seq))
     }
 }
 
@@ -208,6 +215,8 @@ mod tests {
         for (lie, truth) in [
             ("UPDATE records SET session = 9 WHERE seq = 1", "UPDATE records SET session = 1 WHERE seq = 1"),
             ("UPDATE sessions SET end_seq = 1", "UPDATE sessions SET end_seq = 2"),
+            ("UPDATE sessions SET end_seq = 3", "UPDATE sessions SET end_seq = 2"),
+            ("UPDATE sessions SET end_seq = NULL", "UPDATE sessions SET end_seq = 2"),
             ("UPDATE sessions SET start_seq = 2", "UPDATE sessions SET start_seq = NULL"),
             ("UPDATE records SET kind = 0 WHERE seq = 1", "UPDATE records SET kind = 1 WHERE seq = 1"),
             ("DELETE FROM sessions", "SELECT 1"),

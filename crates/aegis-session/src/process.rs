@@ -402,7 +402,7 @@ impl Session {
             failure,
             gaps: summary.gaps,
         };
-        match self.recorder.append_durable(&event(What::SessionEnd(Box::new(end))), END_PATIENCE)? {
+        match self.recorder.append_end(&event(What::SessionEnd(Box::new(end))), END_PATIENCE)? {
             Receipt::Durable(seq) | Receipt::Spooled(seq) => Ok(seq),
         }
     }
