@@ -835,6 +835,9 @@ class Bench:
 
     def cat(self, row, relative):
         argv, folder = self.cat_command(relative)
+        if relative:
+            # A shell that changes its directory and waits, as agents start most commands.
+            argv = [self.program("sh"), "-c", 'cd "$0" && "$@" && true', folder] + argv
         self.compare(row, argv, folder, "cat")
 
     # git

@@ -268,6 +268,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             // Killed meanwhile: what was read may be another process', and nothing happens any more.
             return notification.proceed();
         }
+        if looked.unsettles {
+            self.places.unsettle(tid, number, now_us);
+        }
         match self.record(caller, now, &process, call, looked) {
             Ok(None) => notification.proceed(),
             Ok(Some(errno)) => notification.refuse(errno),
@@ -406,9 +409,6 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 Check { acts: drafts.iter().filter_map(of).collect(), sign, at_us: now.mono_us }
             })
             .collect();
-        if looked.unsettles {
-            self.places.unsettle(caller.tid, caller.now_us);
-        }
         let mut state = self.state();
         if !checks.is_empty() {
             if state.checks.len() >= CHECKS_MAX {

@@ -3,8 +3,9 @@
 //! Most calls come in runs on the same few directories. An entry is good as long as nothing can have made its
 //! path mean something else: whatever the tree does that could (making, removing or renaming a directory or
 //! link, changing the working directory, mounts) is notified, empties this cache, and keeps it empty until the
-//! call must be over, that is, until the same thread makes its next one. For what others do, an entry lives
-//! for [`LIFE_US`] only.
+//! call is over: the same thread makes its next one, or the kernel says that it waits in another
+//! (`/proc/PID/syscall`), as a shell does that has changed its directory and waits for what it started. For what
+//! others do, an entry lives for [`LIFE_US`] only.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +13,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::HashMap;
 
+use crate::processes;
+
 /// How long an entry lives, in microseconds.
 pub const LIFE_US: u64 = 100_000;
 
 /// When a call that could change a path's meaning is over in any case, in microseconds after it went on.
 const SETTLED_US: u64 = 2_000_000;
+
+/// How long a call may take before it is looked whether it is over, and then from look to look, in microseconds.
+const LOOK_US: u64 = 1_000;
+
+/// The most threads that are looked at in the way of one call.
+const LOOKS_MAX: usize = 8;
 
 /// The most directories, and the most threads, that are held.
 const ENTRIES_MAX: usize = 256;
@@ -33,13 +42,37 @@ pub struct Places {
 struct Inner {
     directories: HashMap<Vec<u8>, (Arc<OwnedFd>, u64)>,
     working: HashMap<u32, (Vec<u8>, u64)>,
-    /// Threads whose last call could change what a path means, with when it went on.
-    unsettled: HashMap<u32, u64>,
+    /// Threads whose last call could change what a path means.
+    unsettled: HashMap<u32, Unsettled>,
+    /// When it was last looked whether such calls are over.
+    looked_us: u64,
+}
+
+/// A call that could change what a path means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Unsettled {
+    number: u32,
+    /// When it went on.
+    at_us: u64,
 }
 
 impl Inner {
     fn is_settled(&self) -> bool {
         self.unsettled.is_empty()
+    }
+
+    /// Returns some of the threads whose call has gone on a while ago, if it is time to look at them.
+    fn doubtful(&mut self, now_us: u64) -> Vec<(u32, Unsettled)> {
+        if now_us.saturating_sub(self.looked_us) < LOOK_US {
+            return Vec::new();
+        }
+        let is_late = |call: &Unsettled| now_us.saturating_sub(call.at_us) >= LOOK_US;
+        let late = self.unsettled.iter().filter(|(_, call)| is_late(call));
+        let late: Vec<_> = late.map(|(tid, call)| (*tid, *call)).take(LOOKS_MAX).collect();
+        if !late.is_empty() {
+            self.looked_us = now_us;
+        }
+        late
     }
 }
 
@@ -84,25 +117,41 @@ impl Places {
         }
     }
 
-    /// A thread makes a call: its last one is over.
+    /// A thread makes a call: its last one is over. Those of others may be, too.
     pub fn settle(&self, tid: u32, now_us: u64) {
         // What a thread's last call did is seen by whoever is told of its next one.
         if !self.unsettled.load(Ordering::Acquire) {
             return;
         }
-        let mut inner = self.inner();
-        inner.unsettled.remove(&tid);
-        inner.unsettled.retain(|_, at| now_us.saturating_sub(*at) < SETTLED_US);
+        let doubtful = {
+            let mut inner = self.inner();
+            inner.unsettled.remove(&tid);
+            self.drop_old(&mut inner, now_us);
+            inner.doubtful(now_us)
+        };
+        // No lock is held while the kernel is asked.
+        let over: Vec<_> =
+            doubtful.into_iter().filter(|(tid, call)| processes::is_out_of(*tid, call.number)).collect();
+        if !over.is_empty() {
+            let mut inner = self.inner();
+            // Unless it makes another meanwhile.
+            inner.unsettled.retain(|tid, call| !over.contains(&(*tid, *call)));
+            self.unsettled.store(!inner.is_settled(), Ordering::Release);
+        }
+    }
+
+    fn drop_old(&self, inner: &mut Inner, now_us: u64) {
+        inner.unsettled.retain(|_, call| now_us.saturating_sub(call.at_us) < SETTLED_US);
         self.unsettled.store(!inner.is_settled(), Ordering::Release);
     }
 
     /// A thread's call can change what paths mean: everything is forgotten, and nothing remembered until it is
-    /// over.
-    pub fn unsettle(&self, tid: u32, now_us: u64) {
+    /// over. `number` is that of the call.
+    pub fn unsettle(&self, tid: u32, number: u32, now_us: u64) {
         let mut inner = self.inner();
         inner.directories.clear();
         inner.working.clear();
-        inner.unsettled.insert(tid, now_us);
+        inner.unsettled.insert(tid, Unsettled { number, at_us: now_us });
         self.unsettled.store(true, Ordering::Release);
     }
 
@@ -111,14 +160,17 @@ impl Places {
         let mut inner = self.inner();
         inner.directories.retain(|_, (_, at)| now_us.saturating_sub(*at) < LIFE_US);
         inner.working.retain(|_, (_, at)| now_us.saturating_sub(*at) < LIFE_US);
-        inner.unsettled.retain(|_, at| now_us.saturating_sub(*at) < SETTLED_US);
-        self.unsettled.store(!inner.is_settled(), Ordering::Release);
+        self.drop_old(&mut inner, now_us);
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests prepare processes the plain way")]
 mod tests {
     use super::*;
+
+    /// No call's number.
+    const NUMBER: u32 = 0xffff;
 
     fn root() -> Arc<OwnedFd> {
         let flags = rustix::fs::OFlags::PATH;
@@ -133,7 +185,7 @@ mod tests {
         assert!(places.directory(b"/", LIFE_US + 999).is_some());
         assert!(places.directory(b"/", LIFE_US + 1_000).is_none());
         assert_eq!(places.working(7, 1_000).as_deref(), Some(&b"/x"[..]));
-        places.unsettle(8, 2_000);
+        places.unsettle(8, NUMBER, 2_000);
         assert!(places.directory(b"/", 2_000).is_none() && places.working(7, 2_000).is_none());
         places.remember_directory(b"/", &root(), 2_001);
         assert!(places.directory(b"/", 2_001).is_none(), "nothing is remembered before the call is over");
@@ -149,10 +201,38 @@ mod tests {
 
     #[test]
     fn a_thread_that_never_calls_again_does_not_hold_the_rest_up() {
+        // It runs, so nothing shows that its call is over.
+        let mut runs = std::process::Command::new("/bin/sh")
+            .args(["-c", "ulimit -t 60; while :; do :; done"])
+            .spawn()
+            .unwrap();
+        let deadline = aegis_sys::clock::monotonic_us() + 10_000_000;
+        let state = format!("/proc/{}/syscall", runs.id());
+        while !std::fs::read_to_string(&state).unwrap().starts_with("running") {
+            assert!(aegis_sys::clock::monotonic_us() < deadline, "it never ran");
+        }
         let places = Places::default();
-        places.unsettle(8, 0);
-        places.settle(9, SETTLED_US);
-        places.remember_working(9, b"/", SETTLED_US);
-        assert!(places.working(9, SETTLED_US).is_some());
+        places.unsettle(runs.id(), NUMBER, 0);
+        for at in [LOOK_US, SETTLED_US - 1, SETTLED_US] {
+            places.settle(9, at);
+            places.remember_working(9, b"/", at);
+            assert_eq!(places.working(9, at).is_some(), at == SETTLED_US);
+        }
+        runs.kill().unwrap();
+        runs.wait().unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_has_gone_is_looked_at_after_a_while() {
+        let places = Places::default();
+        let remembers = |at| {
+            places.settle(9, at);
+            places.remember_working(9, b"/", at);
+            places.working(9, at).is_some()
+        };
+        // Ids end at 2^22 (`proc_sys_kernel(5)`).
+        places.unsettle(u32::MAX, NUMBER, 5_000);
+        assert!(!remembers(5_000 + LOOK_US - 1));
+        assert!(remembers(5_000 + LOOK_US));
     }
 }

@@ -326,6 +326,19 @@ pub(crate) fn start_of_stack(tid: u32) -> Option<u64> {
     stat_number(tid, START_STACK).filter(|start| *start != 0)
 }
 
+/// Says whether a thread waits, and in another system call than this one (`proc_pid_syscall(5)`), or has ended.
+pub(crate) fn is_out_of(tid: u32, number: u32) -> bool {
+    match std::fs::read(format!("/proc/{tid}/syscall")) {
+        // What is not a number is `running`: in which call is not known.
+        Ok(text) => text
+            .split(u8::is_ascii_whitespace)
+            .next()
+            .and_then(|word| std::str::from_utf8(word).ok()?.parse::<i64>().ok())
+            .is_some_and(|now| now != i64::from(number)),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
 /// Reads a number of `/proc/PID/status`.
 pub(crate) fn status_number(pid: u32, key: &str) -> Option<u32> {
     status_line(pid, key)?.split_whitespace().next()?.parse().ok()
@@ -386,6 +399,25 @@ mod tests {
         let known = processes.remove(pid).unwrap();
         assert_eq!(known.status(pid), Some(ExitStatus::Signal(9)));
         assert!(processes.is_empty());
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_out_of_every_other_call() {
+        let waits = libc::SYS_clock_nanosleep;
+        let number = |call: i64| u32::try_from(call).unwrap();
+        let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        let deadline = aegis_sys::clock::monotonic_us() + 10_000_000;
+        let waits_there = || std::fs::read_to_string(format!("/proc/{pid}/syscall"));
+        while !waits_there().unwrap().starts_with(&format!("{waits} ")) {
+            assert!(aegis_sys::clock::monotonic_us() < deadline, "it never slept");
+            std::thread::yield_now();
+        }
+        assert!(is_out_of(pid, number(libc::SYS_chdir)));
+        assert!(!is_out_of(pid, number(waits)), "it may be in that one still");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_out_of(pid, number(waits)), "who has gone is in none");
     }
 
     #[test]
