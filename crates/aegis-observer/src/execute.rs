@@ -53,10 +53,12 @@ pub fn arguments(memory: &Memory, vector: u64, wide: bool) -> io::Result<Argumen
     }
     let width = if wide { 8 } else { 4 };
     let mut room = BYTES_MAX;
-    let mut buffer = Vec::new();
-    let mut pointers = Pointers { memory, at: vector, width, chunk: [0; CHUNK], chunk_at: 0, chunk_end: 0 };
+    // The strings mostly stand one behind the other, as do the pointers to them.
+    let (mut pointers, mut strings) = (Window::new(memory), Window::new(memory));
+    let mut at = vector;
     for _ in 0..POINTERS_MAX {
-        let pointer = pointers.next()?;
+        let pointer = pointers.number(at, width)?;
+        at = at.wrapping_add(width as u64);
         if pointer == 0 {
             break;
         }
@@ -64,56 +66,84 @@ pub fn arguments(memory: &Memory, vector: u64, wide: bool) -> io::Result<Argumen
             arguments.omitted += 1;
             continue;
         }
-        match memory.read_string(pointer, room, &mut buffer) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
-                buffer.truncate(room);
-                arguments.omitted += 1;
-            }
-            Err(error) => return Err(error),
-        }
-        room -= buffer.len().min(room);
-        arguments.list.push(Text::new(buffer.clone()));
+        let (argument, whole) = strings.string(pointer, room)?;
+        arguments.omitted += u64::from(!whole);
+        room -= argument.len();
+        arguments.list.push(Text::new(argument));
     }
     Ok(arguments)
 }
 
-/// How much of a vector is read at a time; a chunk never crosses a page, since the next may not be there.
-const CHUNK: usize = 4096;
+/// How much is read at a time; a read never crosses a page, since the next may not be there.
+const PAGE: usize = 4096;
 
-/// The pointers of a vector, read page by page.
-struct Pointers<'m> {
+/// The page of the caller's memory that was read last: what is read piece by piece costs a call for each page, not
+/// for each piece.
+struct Window<'m> {
     memory: &'m Memory,
-    /// The address of the next pointer.
-    at: u64,
-    width: usize,
-    chunk: [u8; CHUNK],
-    /// The addresses that the chunk holds.
-    chunk_at: u64,
-    chunk_end: u64,
+    bytes: [u8; PAGE],
+    /// The address of the first byte.
+    start: u64,
+    /// How many are there.
+    length: usize,
 }
 
-impl Pointers<'_> {
-    fn next(&mut self) -> io::Result<u64> {
-        let mut word = [0; 8];
-        let part = word.get_mut(..self.width).unwrap_or_default();
-        if self.at < self.chunk_at || self.at.wrapping_add(self.width as u64) > self.chunk_end {
-            let to_page_end = CHUNK - usize::try_from(self.at % CHUNK as u64).unwrap_or(0);
-            let room = self.chunk.get_mut(..to_page_end).unwrap_or_default();
-            let got = self.memory.read(self.at, room)?;
-            self.chunk_at = self.at;
-            self.chunk_end = self.at.wrapping_add(got as u64);
-        }
-        let offset = usize::try_from(self.at - self.chunk_at).unwrap_or(0);
-        match self.chunk.get(offset..offset + self.width) {
-            Some(bytes) if self.at.wrapping_add(self.width as u64) <= self.chunk_end => {
-                part.copy_from_slice(bytes);
+impl<'m> Window<'m> {
+    fn new(memory: &'m Memory) -> Self {
+        Self { memory, bytes: [0; PAGE], start: 0, length: 0 }
+    }
+
+    /// Returns what stands at an address, at least one byte and at most to the end of its page.
+    fn at(&mut self, address: u64) -> io::Result<&[u8]> {
+        let held = |window: &Self| {
+            let offset = usize::try_from(address.checked_sub(window.start)?).ok()?;
+            (offset < window.length).then_some(offset)
+        };
+        let offset = match held(self) {
+            Some(offset) => offset,
+            None => {
+                let to_page_end = PAGE - usize::try_from(address % PAGE as u64).unwrap_or(0);
+                self.length = 0;
+                let room = self.bytes.get_mut(..to_page_end).unwrap_or_default();
+                self.length = self.memory.read(address, room)?;
+                self.start = address;
+                0
             }
-            // Not aligned, and across two pages.
-            _ => self.memory.read_exact(self.at, part)?,
+        };
+        Ok(self.bytes.get(offset..self.length).unwrap_or_default())
+    }
+
+    /// Reads a little-endian number of so many bytes.
+    fn number(&mut self, address: u64, width: usize) -> io::Result<u64> {
+        let mut word = [0; 8];
+        let mut filled = 0;
+        while filled < width {
+            let here = self.at(address.wrapping_add(filled as u64))?;
+            let rest = word.get_mut(filled..width).unwrap_or_default();
+            let count = here.len().min(rest.len());
+            for (to, from) in rest.iter_mut().zip(here) {
+                *to = *from;
+            }
+            filled += count;
         }
-        self.at = self.at.wrapping_add(self.width as u64);
         Ok(u64::from_le_bytes(word))
+    }
+
+    /// Reads a string that ends with a zero byte, without it; says whether it is whole, or cut after `max` bytes.
+    fn string(&mut self, address: u64, max: usize) -> io::Result<(Vec<u8>, bool)> {
+        let mut out = Vec::new();
+        loop {
+            let here = self.at(address.wrapping_add(out.len() as u64))?;
+            let end = here.iter().position(|byte| *byte == 0);
+            out.extend_from_slice(here.get(..end.unwrap_or(here.len())).unwrap_or_default());
+            if out.len() > max {
+                out.truncate(max);
+                return Ok((out, false));
+            }
+            if end.is_some() {
+                return Ok((out, true));
+            }
+        }
     }
 }
 
@@ -147,5 +177,28 @@ mod tests {
             assert_eq!(Arguments::of(list.iter().copied()), read(&list), "one bound for both");
         }
         assert!(arguments(&me(), 1, true).is_err());
+    }
+
+    #[test]
+    fn strings_and_pointers_may_stand_anywhere() {
+        // What is read stands across the bound of two pages.
+        let memory = vec![b'x'; 3 * PAGE];
+        let second = (memory.as_ptr() as u64).next_multiple_of(PAGE as u64) + PAGE as u64;
+        let me = me();
+        let (text, whole) = Window::new(&me).string(second - 3, 5).unwrap();
+        assert_eq!((text.as_slice(), whole), (&b"xxxxx"[..], false));
+        let mut window = Window::new(&me);
+        for offset in 0..=8 {
+            let word = window.number(second - offset, 8).unwrap();
+            assert_eq!(word, u64::from_le_bytes([b'x'; 8]), "at {offset}");
+        }
+        assert_eq!(window.number(second - 2, 4).unwrap(), u64::from(u32::from_le_bytes([b'x'; 4])));
+        // Backwards and forwards, each string is its own.
+        let list: Vec<CString> = (0..300).map(|n| CString::new(format!("argument {n}")).unwrap()).collect();
+        let mut window = Window::new(&me);
+        for (n, string) in list.iter().enumerate().rev().chain(list.iter().enumerate()) {
+            let (text, whole) = window.string(string.as_ptr() as u64, 100).unwrap();
+            assert_eq!((text, whole), (format!("argument {n}").into_bytes(), true));
+        }
     }
 }
