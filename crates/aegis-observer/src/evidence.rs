@@ -5,7 +5,7 @@
 //! program that runs; a socket with a peer. Somebody else may have done the same in between, which is why it
 //! is evidence and not proof.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -43,8 +43,8 @@ pub enum Sign {
     ChangedName(Arc<OwnedFd>, Vec<u8>, FileId, ChangeTime),
     /// The process' stack starts elsewhere: it runs another program.
     Executed(u32, u64),
-    /// The socket has this peer.
-    Connected(i32, Option<(IpAddr, u16)>),
+    /// The socket of this inode, at this descriptor, has this peer.
+    Connected(i32, u64, Address),
     /// The socket has this local address.
     Bound(i32, Address),
     /// The socket listens.
@@ -107,13 +107,14 @@ impl Sign {
                 now(folder, name).is_ok_and(|stat| file_id(&stat) == *id && change_time(&stat) != *before)
             }
             Sign::Executed(pid, before) => start_of_stack(*pid).is_some_and(|start| start != *before),
-            Sign::Connected(fd, peer) => socket(pidfd, *fd).is_some_and(|socket| {
-                rustix::net::getpeername(&socket)
-                    .is_ok_and(|found| fits(found.and_then(|found| SocketAddr::try_from(found).ok()), *peer))
+            Sign::Connected(fd, inode, peer) => socket(pidfd, *fd).is_some_and(|socket| {
+                let same = rustix::fs::fstat(&socket).is_ok_and(|stat| stat.st_ino == *inode);
+                let found = rustix::net::getpeername(&socket).ok().flatten();
+                same && found.is_some_and(|found| is_peer(found, peer))
             }),
             Sign::Bound(fd, local) => socket(pidfd, *fd)
                 .and_then(|socket| rustix::net::getsockname(&socket).ok())
-                .is_some_and(|found| is_bound(found, local)),
+                .is_some_and(|found| is_address(found, local)),
             Sign::Listens(fd) => socket(pidfd, *fd)
                 .is_some_and(|socket| rustix::net::sockopt::socket_acceptconn(&socket).unwrap_or(false)),
         }
@@ -126,26 +127,28 @@ pub(crate) fn socket(pidfd: &OwnedFd, fd: i32) -> Option<OwnedFd> {
     pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty()).ok()
 }
 
-/// Says whether a socket's own address is the one that it was to be bound to.
-fn is_bound(found: rustix::net::SocketAddrAny, wanted: &Address) -> bool {
+/// Says whether a socket's peer is the one that was named. The path of a Unix socket is that which its listener was
+/// bound to, maybe relative to another directory: its last component has to be the same.
+fn is_peer(found: rustix::net::SocketAddrAny, named: &Address) -> bool {
+    let last = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
+    match named {
+        Address::Path(path) => rustix::net::SocketAddrUnix::try_from(found)
+            .is_ok_and(|found| found.path_bytes().is_some_and(|found| last(found) == last(path))),
+        _ => is_address(found, named),
+    }
+}
+
+/// Says whether an address of a socket is the one that was named.
+fn is_address(found: rustix::net::SocketAddrAny, named: &Address) -> bool {
     let unix = || rustix::net::SocketAddrUnix::try_from(found.clone()).ok();
-    match wanted {
-        Address::Internet(address, port) => fits(SocketAddr::try_from(found).ok(), Some((*address, *port))),
+    match named {
+        Address::Internet(address, port) => SocketAddr::try_from(found).is_ok_and(|found| {
+            // A socket of the IPv6 family shows an IPv4 address as mapped, and names such an one so, too.
+            found.ip().to_canonical() == address.to_canonical() && (found.port() == *port || *port == 0)
+        }),
         Address::Path(path) => unix().is_some_and(|found| found.path_bytes() == Some(path)),
         Address::Abstract(name) => unix().is_some_and(|found| found.abstract_name() == Some(name)),
         // Of other families no address is read.
         Address::None | Address::Kernel | Address::Other(_) => false,
-    }
-}
-
-/// Says whether a socket's address is the one that was named; of Unix sockets only that there is one.
-fn fits(found: Option<SocketAddr>, named: Option<(IpAddr, u16)>) -> bool {
-    match (found, named) {
-        (Some(found), Some((address, port))) => {
-            // A socket of the IPv6 family shows an IPv4 address as mapped, and names such an one so, too.
-            found.ip().to_canonical() == address.to_canonical() && (found.port() == port || port == 0)
-        }
-        (None, None) => true,
-        _ => false,
     }
 }

@@ -270,7 +270,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
             return looked.push(action, Resource::Path(Text::new(named.path)), outcome).flags = names;
         }
-        let missing = named.file.is_none() && !creates;
+        let missing = named.file.is_none() && (!creates || named.path.is_empty());
         let pre = if is_temporary { None } else { self.before_change(&named) };
         let outcome = if missing { Outcome::Missing } else { Outcome::Unknown };
         let path = named.path.clone();
@@ -405,6 +405,14 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         matches!(self.read_path(at).as_deref(), Ok(b""))
     }
 
+    /// Says whether an empty path means the descriptor itself (`AT_EMPTY_PATH`).
+    fn takes_empty(&self, links: Links) -> bool {
+        match links {
+            Links::Follow | Links::Keep => false,
+            Links::Unless(index) | Links::Only(index) => self.argument(index) & EMPTY_PATH != 0,
+        }
+    }
+
     fn follows(&self, links: Links) -> bool {
         match links {
             Links::Follow => true,
@@ -426,6 +434,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Err(why) => return self.unread(looked, Action::FileWrite, why),
         };
         if path.is_empty()
+            && self.takes_empty(links)
             && let Some(index) = at.dirfd
         {
             return self.change_open(looked, self.descriptor(index));
@@ -568,6 +577,10 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
 
 impl Looked {
     fn push(&mut self, action: Action, resource: Resource, outcome: Outcome) -> &mut Draft {
+        let resource = match resource {
+            Resource::Path(path) if path.as_bytes().is_empty() => Resource::Unread("an empty path".into()),
+            other => other,
+        };
         let draft = Draft { action, resource, outcome, flags: Vec::new(), direction: None, pre: None };
         self.drafts.push(draft);
         let last = self.drafts.len() - 1;

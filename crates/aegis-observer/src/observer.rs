@@ -237,6 +237,12 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                     drop(state);
                     return self.handle_successor(notification);
                 }
+                // It can't be kept from ending, and what it did before stands already.
+                Err(IdentifyError::Limit(_))
+                    if call.is_some_and(|call| matches!(call.shape, Shape::Exit | Shape::ExitThread)) =>
+                {
+                    return notification.proceed();
+                }
                 Err(error @ IdentifyError::Limit(_)) => {
                     drop(state);
                     // What can't be attributed must not happen.

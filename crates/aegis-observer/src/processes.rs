@@ -51,6 +51,22 @@ pub struct Processes {
     ends: OwnedFd,
     /// The tree hangs below this process.
     supervisor: u32,
+    /// How many can be held, so that descriptors are left for all else.
+    most: usize,
+}
+
+/// Descriptors that are held for a process: its own and its memory's.
+const FOR_EACH: usize = 2;
+
+/// How many descriptors are kept for all else, where there are that many: directories, files that are looked at, the
+/// spool, the ledger.
+const RESERVE: usize = 1_024;
+
+/// Returns how many processes can be held under the limit of descriptors.
+fn most() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    (limit - RESERVE.min(limit / 2)) / FOR_EACH
 }
 
 /// An exec that was let through.
@@ -92,6 +108,7 @@ impl Processes {
             threads: HashMap::default(),
             ends: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             supervisor: std::process::id(),
+            most: most(),
         })
     }
 
@@ -130,6 +147,7 @@ impl Processes {
         }
         let raw = i32::try_from(tid).ok().and_then(Pid::from_raw).ok_or(IdentifyError::Gone)?;
         match pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(_) if self.known.len() >= self.most => Err(IdentifyError::Limit(rustix::io::Errno::MFILE)),
             Ok(pidfd) => {
                 self.add(tid, pidfd)?;
                 Ok((tid, true))

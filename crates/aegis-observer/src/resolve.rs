@@ -132,6 +132,10 @@ impl Caller<'_> {
     /// # Errors
     /// It can't be resolved, for another reason than that it is not there.
     pub fn object(&self, base: Base, path: &[u8], follow: bool) -> Result<Named, Errno> {
+        if path.is_empty() {
+            // It means nothing (path_resolution(7)).
+            return Ok(missing(Vec::new()));
+        }
         if !follow && !path.ends_with(b"/") {
             return self.name(base, path);
         }
@@ -183,6 +187,9 @@ impl Caller<'_> {
     /// # Errors
     /// As [`Caller::object`].
     pub fn name(&self, base: Base, path: &[u8]) -> Result<Named, Errno> {
+        if path.is_empty() {
+            return Ok(missing(Vec::new()));
+        }
         let trimmed = trim_slashes(path);
         let (folder, last) = match trimmed.iter().rposition(|b| *b == b'/') {
             Some(0) => (&b"/"[..], trimmed.get(1..).unwrap_or_default()),
@@ -221,6 +228,9 @@ impl Caller<'_> {
         how: ResolveFlags,
         follow: bool,
     ) -> Result<Named, Errno> {
+        if path.is_empty() {
+            return Ok(missing(Vec::new()));
+        }
         let directory = rustix::fs::open(self.base_path(base), O_PATH, Mode::empty())?;
         let flags = if follow { O_PATH } else { O_PATH | OFlags::NOFOLLOW };
         match rustix::fs::openat2(&directory, path, flags, Mode::empty(), how) {
@@ -229,15 +239,7 @@ impl Caller<'_> {
                 // There, `self` led to us and not to the caller.
                 if found.path.starts_with(b"/proc/") { self.walk(base, path, follow) } else { Ok(found) }
             }
-            Err(Errno::NOENT | Errno::NOTDIR) => {
-                let folder = path_of(&directory)?;
-                let inside =
-                    path.iter().position(|b| *b != b'/').and_then(|at| path.get(at..)).unwrap_or_default();
-                let text = normalise(if folder == b"/" { Vec::new() } else { folder }, inside)
-                    .ok_or(Errno::NOENT)?;
-                let folder = (!inside.contains(&b'/')).then(|| Arc::new(directory));
-                Ok(Named { path: text, file: None, folder })
-            }
+            Err(Errno::NOENT | Errno::NOTDIR) => missing_within(&directory, path, how),
             Err(error) => Err(error),
         }
     }
@@ -458,6 +460,26 @@ fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let name = text.get(at + 1..).filter(|name| !name.is_empty())?;
     let folder = text.get(..at)?;
     Some((if folder.is_empty() { b"/" } else { folder }, name))
+}
+
+/// Names what is not there below a directory that confines the path: its own folder may be, and by links.
+fn missing_within(directory: &OwnedFd, path: &[u8], how: ResolveFlags) -> Result<Named, Errno> {
+    let inside = path.iter().position(|b| *b != b'/').and_then(|at| path.get(at..)).unwrap_or_default();
+    let inside = trim_slashes(inside);
+    let (parent, last) = match inside.iter().rposition(|b| *b == b'/') {
+        Some(at) => (inside.get(..at).unwrap_or_default(), inside.get(at + 1..).unwrap_or_default()),
+        None => (&b"."[..], inside),
+    };
+    let flags = O_PATH | OFlags::DIRECTORY;
+    if !matches!(last, b"" | b"." | b"..")
+        && let Ok(folder) = rustix::fs::openat2(directory, parent, flags, Mode::empty(), how)
+    {
+        let path = join(&path_of(&folder)?, last);
+        return Ok(Named { path, file: None, folder: Some(Arc::new(folder)) });
+    }
+    let folder = path_of(directory)?;
+    let text = normalise(if folder == b"/" { Vec::new() } else { folder }, inside).ok_or(Errno::NOENT)?;
+    Ok(missing(text))
 }
 
 fn missing(path: Vec<u8>) -> Named {

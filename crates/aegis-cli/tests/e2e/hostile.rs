@@ -459,3 +459,80 @@ fn a_long_command_line_is_recorded_as_far_as_it_goes() {
     assert!((6_001..=6_002).contains(&(listed + omitted)), "{listed} {omitted}");
     assert_eq!(entries.last().unwrap()["kind"], "session_end");
 }
+
+#[test]
+fn a_connection_that_failed_is_never_one_that_was_made() {
+    let world = World::new(Who::Me);
+    let script = "
+import socket
+def bound(name):
+    s = socket.socket(socket.AF_UNIX); s.bind(name); s.listen(); return s
+a, b = bound('a.s'), bound('b.s')
+c = socket.socket(socket.AF_UNIX); c.connect('a.s')
+try: c.connect('b.s')
+except OSError: pass
+bound('dead.s').close()
+s = socket.socket(socket.AF_UNIX)
+try: s.connect('dead.s')
+except OSError: pass
+s.close()
+x, y = socket.socketpair()
+open('/dev/null').close()";
+    python(&world, "unix", script);
+    let entries = world.entries("unix");
+    let outcome = |name: &str| {
+        let path = world.work().join(name);
+        let to = |entry: &&Value| {
+            entry["call"] == "connect" && entry["resource"]["unix"] == path.to_str().unwrap()
+        };
+        entries.iter().find(to).unwrap()["outcome"].clone()
+    };
+    assert_eq!(
+        (outcome("a.s"), outcome("b.s"), outcome("dead.s")),
+        ("ok".into(), "unknown".into(), "unknown".into())
+    );
+}
+
+#[test]
+fn what_is_created_within_bounds_has_its_own_name() {
+    let world = World::new(Who::Me);
+    let script = "
+import ctypes, os, struct
+os.makedirs('r/sub'); os.symlink('sub', 'r/link')
+c = ctypes.CDLL(None, use_errno=True)
+for path, resolve in [(b'link/one', 8), (b'/link/two', 16), (b'link/../three', 8)]:
+    how = struct.pack('QQQ', os.O_CREAT | os.O_WRONLY, 0o600, resolve)
+    directory = os.open('r', os.O_PATH)
+    fd = c.syscall(437, directory, path, how, len(how))
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    os.close(fd)";
+    python(&world, "within", script);
+    let entries = world.entries("within");
+    for made in ["r/sub/one", "r/sub/two", "r/three"] {
+        let path = world.work().join(made);
+        assert!(path.exists());
+        assert_eq!(on_path(&entries, "FileWrite", &path).len(), 1, "{made}");
+    }
+}
+
+#[test]
+fn an_empty_path_is_no_path() {
+    let world = World::new(Who::Me);
+    let script = "
+import os
+for call in [os.unlink, os.rmdir, os.mkdir, lambda p: os.open(p, os.O_RDONLY), lambda p: os.open(p, os.O_CREAT | os.O_WRONLY),
+             lambda p: os.chmod(p, 0o600), lambda p: os.truncate(p, 0), lambda p: os.utime(p), lambda p: os.rename(p, 'x'),
+             lambda p: os.execv(p, ['x'])]:
+    try: call('')
+    except OSError as e: assert e.errno == 2, e
+    else: assert False, call";
+    python(&world, "empty", script);
+    let entries = world.entries("empty");
+    let changes = |entry: &&Value| {
+        ["FileDelete", "FileWrite", "DirCreate"].contains(&entry["action"].as_str().unwrap_or_default())
+    };
+    let work = world.work();
+    assert!(entries.iter().filter(changes).all(|entry| path(entry) != work.to_str().unwrap()));
+    let empty = entries.iter().filter(changes).filter(|entry| entry["outcome"] == "missing").count();
+    assert_eq!(empty, 9, "unlink, rmdir, mkdir, open, chmod, truncate, utime, and both halves of rename");
+}

@@ -13,8 +13,8 @@ use crate::network::{self, Address};
 use crate::observer::Sink;
 use crate::resolve::Base;
 
-/// A peer for a record, whether it is there as far as that shows, and its internet form.
-type Peer = (Resource, bool, Option<(IpAddr, u16)>);
+/// A peer for a record, and whether it is there as far as that shows.
+type Peer = (Resource, bool);
 
 impl<S: Sink, C: Clock> Look<'_, S, C> {
     pub(super) fn socket_call(&self, looked: &mut Looked, shape: Shape, arguments: [u64; 6]) {
@@ -113,12 +113,20 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Ok(address) => address,
             Err(error) => return self.unread(looked, Action::NetConnect, Unread::Memory(error)),
         };
-        let Some((resource, there, named)) = self.peer(looked, fd, address) else { return };
+        let Some((resource, there)) = self.peer(looked, fd, address.clone()) else { return };
         let outcome = if there { Outcome::Unknown } else { Outcome::Missing };
         looked.add(Action::NetConnect, resource, outcome);
         if connects {
-            looked.sign(Some(Sign::Connected(fd, named)));
+            looked.sign(self.sign_of_connection(fd, address));
         }
+    }
+
+    /// Says what will show that a socket was connected: nothing can where it has that peer already.
+    fn sign_of_connection(&self, fd: i32, address: Address) -> Option<Sign> {
+        let socket = evidence::socket(self.pidfd, fd)?;
+        let inode = rustix::fs::fstat(&socket).ok()?.st_ino;
+        let sign = Sign::Connected(fd, inode, address);
+        (!sign.shows(self.pidfd)).then_some(sign)
     }
 
     fn peer(&self, looked: &mut Looked, fd: i32, address: Address) -> Option<Peer> {
@@ -127,7 +135,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                 if let Some(who) = elsewhere::on_port(ip, port) {
                     looked.left_tree(who, &format!("{ip} port {port}"));
                 }
-                Some((self.endpoint(fd, ip, port), true, Some((ip, port))))
+                Some((self.endpoint(fd, ip, port), true))
             }
             Address::Path(path) => {
                 let named = self.caller.object(Base::Directory, &path, true);
@@ -135,17 +143,17 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                 if there {
                     self.who_listens(looked, &path);
                 }
-                Some((Resource::Unix(Text::new(path)), there, None))
+                Some((Resource::Unix(Text::new(path)), there))
             }
             Address::Abstract(name) => {
                 let mut path = b"@".to_vec();
                 path.extend(name);
                 self.who_listens(looked, &path);
-                Some((Resource::Unix(Text::new(path)), true, None))
+                Some((Resource::Unix(Text::new(path)), true))
             }
             Address::Other(family) => {
                 let text = format!("an address of family {family}");
-                Some((Resource::Unread(Text::from(text.as_str())), true, None))
+                Some((Resource::Unread(Text::from(text.as_str())), true))
             }
             Address::None | Address::Kernel => None,
         }
