@@ -13,12 +13,14 @@ pub(crate) struct CliError {
     message: String,
     hint: Option<String>,
     code: u8,
+    /// What should be a ledger is none.
+    damage: bool,
 }
 
 impl CliError {
     /// Something failed.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: 1 }
+        Self { message: message.into(), hint: None, code: 1, damage: false }
     }
 
     /// The command was used wrongly.
@@ -39,6 +41,11 @@ impl CliError {
     /// Gives it another exit code.
     pub(crate) fn with_code(self, code: u8) -> Self {
         Self { code, ..self }
+    }
+
+    /// Says whether a file is damaged that should be a ledger: for verification, that is a verdict.
+    pub(crate) fn is_damage(&self) -> bool {
+        self.damage
     }
 
     /// Returns the exit code.
@@ -70,6 +77,9 @@ impl From<LedgerError> for CliError {
                 Self::not_found(error.to_string()).hint("`aegis list` shows the configurations")
             }
             LedgerError::Pattern { .. } => Self::usage(error.to_string()),
+            LedgerError::NotALedger(_) | LedgerError::Corrupt { .. } => {
+                Self { damage: true, ..Self::failed(error.to_string()) }
+            }
             _ => Self::failed(error.to_string()),
         }
     }

@@ -175,10 +175,15 @@ impl Home {
     }
 }
 
+/// Returns a variable of the environment that is not empty.
+pub(crate) fn environment(name: &str) -> Option<std::ffi::OsString> {
+    set_in_environment(name).filter(|value| !value.is_empty())
+}
+
 /// Returns a variable of the environment.
 #[expect(clippy::disallowed_methods, reason = "this is the one crate that reads the environment")]
-pub(crate) fn environment(name: &str) -> Option<std::ffi::OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
+pub(crate) fn set_in_environment(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
 }
 
 /// Returns the user's home.
@@ -188,7 +193,9 @@ pub(crate) fn user_home() -> Option<PathBuf> {
 
 fn make_private(path: &Path) -> Result<(), CliError> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
-        Ok(()) => Ok(()),
+        // The mask of modes may have taken some of it away.
+        Ok(()) => rustix::fs::chmod(path, Mode::RWXU)
+            .map_err(|error| CliError::failed(format!("{} can't be made: {error}", path.display()))),
         Err(rustix::io::Errno::EXIST) => check_private(path),
         Err(error) => Err(CliError::failed(format!("{} can't be made: {error}", path.display()))),
     }

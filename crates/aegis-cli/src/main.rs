@@ -23,15 +23,19 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version go to standard output and are no error.
             let code = u8::from(error.use_stderr()) * 2;
-            // Where nobody reads it, there is nobody to tell.
-            drop(error.print());
-            return ExitCode::from(code);
+            let printed = error.print();
+            // A reader that has gone has read enough; help that could not be written is a failure.
+            let failed = printed.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
+            return ExitCode::from(if code == 0 { u8::from(failed) } else { code });
         }
     };
     match commands::run(arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            error.print();
+            // A reader that has gone (`| head`) is not told about it.
+            if error.code() != 0 {
+                error.print();
+            }
             ExitCode::from(error.code())
         }
     }

@@ -15,6 +15,18 @@ pub(crate) fn out() -> io::BufWriter<io::StdoutLock<'static>> {
     io::BufWriter::with_capacity(64 << 10, io::stdout().lock())
 }
 
+/// Prints a line.
+pub(crate) fn line(text: &str) -> io::Result<()> {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// Prints bytes as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = out();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
 /// Prints a JSON value, on several lines for a person.
 pub(crate) fn json(value: &Value) -> io::Result<()> {
     let mut out = out();

@@ -380,9 +380,14 @@ impl Pending {
     }
 }
 
-/// Says whether a file system has no room, which may change.
+/// Says whether there is no room on a file system or for another descriptor, which may change.
 fn is_want_of_room(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    let no_descriptor = matches!(
+        rustix::io::Errno::from_io_error(error),
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)
+    );
+    no_descriptor
+        || matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// How many bytes may wait for the writer in memory; beyond, the agent waits.

@@ -23,6 +23,7 @@ fn main() {
         directory: None,
         mask: block_all().unwrap(),
         limits: Limits::default(),
+        umask: 0o022,
     };
     let (launcher, listener, _) = Launcher::new(aegis_observer::filter(false)).unwrap();
     std::thread::spawn(move || {

@@ -109,7 +109,7 @@ impl Front {
                 }
                 // From the terminal: the agent has it, too, where it is meant for it. Others are for us in its
                 // place, an alarm that was set before we were executed among them.
-                number if signal.sender == 0 && signals::is_of_terminal(number) => {}
+                number if signal.by_kernel && signals::is_of_terminal(number) && !is_for_leader(number) => {}
                 number => self.pass_on(number, signal.sender)?,
             }
         }
@@ -134,6 +134,13 @@ impl Front {
                    will be taken in by the next `aegis` command";
         Ok(Err(SessionError::Failed(why.to_owned())))
     }
+}
+
+/// Says whether a signal of the terminal came to us alone: at its end the kernel tells the session's leader only
+/// (`setsid(2)`), and the group in front hears of it when the leader ends, which we do after the agent.
+fn is_for_leader(number: i32) -> bool {
+    let leads = || rustix::process::getsid(None).is_ok_and(|leader| leader == rustix::process::getpid());
+    matches!(number, libc::SIGHUP | libc::SIGCONT) && leads()
 }
 
 fn finished(report: Report, in_background: bool) -> Result<Finished, SessionError> {

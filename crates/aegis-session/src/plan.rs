@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use aegis_observer::Settings;
+use aegis_sys::process::Limits;
 use aegis_types::{SessionId, SessionStart};
 
 /// Everything that a session needs to know; all paths are absolute.
@@ -29,6 +30,10 @@ pub struct Plan {
     pub environment: Vec<CString>,
     /// The directory to start in, where it is not the current one.
     pub directory: Option<CString>,
+    /// The caller's own limits, where they were raised for Aegis.
+    pub limits: Limits,
+    /// The caller's mask of modes (`umask(2)`).
+    pub umask: u32,
 }
 
 /// Why a session did not start, or did not end well.

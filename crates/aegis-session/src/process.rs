@@ -129,7 +129,6 @@ struct Session {
 impl Session {
     fn start(mut plan: Plan, wire: Arc<Wire>, mask: Mask, guard: OwnedFd) -> Result<Self, Failure> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::new)?;
-        let limits = process::raise_limits();
         // It only saves time; a limit that is lower is no reason not to start.
         drop(process::make_room_for_descriptors(DESCRIPTORS));
         let ledger = Ledger::open(&plan.ledger).map_err(Failure::new)?;
@@ -169,7 +168,8 @@ impl Session {
             environment: plan.environment,
             directory: plan.directory,
             mask,
-            limits,
+            limits: plan.limits,
+            umask: plan.umask,
         };
         session.launch(allow_io_uring, command, plan.start)?;
         Ok(session)
@@ -271,9 +271,11 @@ impl Session {
         self.hear_signals()?;
         let same = |heard: &Signal| heard.number == number && heard.sender == sender;
         if let Some(at) = self.heard.iter().position(same) {
-            // Sent to the whole group: the agent has it as well, unless it has a group of its own.
+            // Sent to the whole group, and the agent has it as well; or to each process of this name, and it has
+            // not. Where a signal is to end it, twice is better than never.
             self.heard.remove(at);
-            if number != libc::SIGCONT {
+            if !matches!(number, libc::SIGCONT | libc::SIGTERM | libc::SIGHUP | libc::SIGINT | libc::SIGQUIT)
+            {
                 return Ok(());
             }
         }
@@ -287,7 +289,7 @@ impl Session {
         while let Some(signal) = self.signals.next()? {
             match signal.number {
                 libc::SIGCHLD => child = true,
-                _ if signal.sender != 0 && self.heard.len() < HEARD_MAX => self.heard.push(signal),
+                _ if !signal.by_kernel && self.heard.len() < HEARD_MAX => self.heard.push(signal),
                 _ => {}
             }
         }

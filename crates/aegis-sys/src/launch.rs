@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use rustix::fs::Mode;
 use rustix::process::{Pid, Signal};
 
 use crate::bpf::Program;
@@ -30,6 +31,8 @@ pub struct Command {
     pub mask: signals::Mask,
     /// The limits to give it.
     pub limits: Limits,
+    /// The mask of modes to give it (`umask(2)`).
+    pub umask: u32,
 }
 
 /// A step of starting that failed.
@@ -124,6 +127,7 @@ struct Prepared {
     directory: Option<CString>,
     mask: signals::Mask,
     limits: Limits,
+    umask: u32,
     report: (std::os::fd::OwnedFd, std::os::fd::OwnedFd),
 }
 
@@ -149,6 +153,7 @@ impl Prepared {
             directory: command.directory,
             mask: command.mask,
             limits: command.limits,
+            umask: command.umask,
             report: rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?,
         })
     }
@@ -196,6 +201,7 @@ impl Prepared {
         for (resource, limit) in &self.limits.0 {
             let _ = rustix::process::setrlimit(*resource, *limit);
         }
+        rustix::process::umask(Mode::from_bits_truncate(self.umask));
         if let Some(directory) = &self.directory {
             // SAFETY: the string ends with a zero byte and lives in `self`.
             if unsafe { libc::chdir(directory.as_ptr()) } != 0 {

@@ -61,8 +61,11 @@ fn set(how: libc::c_int, mask: &libc::sigset_t) -> io::Result<Mask> {
 pub struct Signal {
     /// Its number.
     pub number: i32,
-    /// The process that sent it, 0 where the kernel did (a key of the terminal).
+    /// The process that sent it; 0 where the kernel did, and where the process has no id here (it is in an outer pid
+    /// namespace).
     pub sender: u32,
+    /// The kernel sent it: a key of the terminal, its end, a timer.
+    pub by_kernel: bool,
 }
 
 /// The descriptor from which blocked signals are read: `signalfd(2)`.
@@ -107,6 +110,7 @@ impl Signals {
         Ok(Some(Signal {
             number: i32::try_from(info.ssi_signo).unwrap_or(0),
             sender: if from_kernel { 0 } else { info.ssi_pid },
+            by_kernel: from_kernel,
         }))
     }
 }

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::ops::ControlFlow;
 
 use aegis_ledger::query::PathPattern;
-use aegis_ledger::{Filter, Verdict};
+use aegis_ledger::{Filter, LedgerError, Verdict};
 use aegis_sys::clock::SystemClock;
-use aegis_types::Clock as _;
+use aegis_types::{AgentName, Clock as _};
 use serde_json::json;
 
 use super::follow::{self, Source};
@@ -76,9 +76,9 @@ pub(crate) fn export(home: &Home, export: &Export) -> Result<(), CliError> {
         |source: &mut Source, row: &aegis_ledger::Row| writeln!(out.borrow_mut(), "{}", source.json(row));
     let sources = follow::sources(home, &export.which)?;
     if export.follow {
-        let mut sources: Vec<(Source, u64)> =
-            sources.into_iter().map(|source| (source, export.after)).collect();
-        return follow::follow(&mut sources, print, || out.borrow_mut().flush());
+        let sources = sources.into_iter().map(|source| (source, export.after)).collect();
+        let following = follow::Following::new(home, &export.which, sources);
+        return follow::follow(following, print, || out.borrow_mut().flush());
     }
     let filter = Filter { after: export.after, ..Filter::default() };
     for mut source in sources {
@@ -91,8 +91,26 @@ pub(crate) fn verify(home: &Home, which: &Which, json: &Json) -> Result<u8, CliE
     let mut values = Vec::new();
     let mut all_good = true;
     let mut out = output::out();
-    for source in follow::sources(home, which)? {
-        let verdict = source.ledger.verify()?;
+    let names = if which.all { home.names()? } else { vec![home.meant(which.name.as_ref())?.name] };
+    for name in names {
+        let checked = check(home, &name);
+        let (source, verdict) = match checked {
+            Ok(Some(checked)) => checked,
+            Ok(None) if which.all => continue,
+            Ok(None) => return Err(LedgerError::Missing(home.configuration(&name)?.ledger).into()),
+            // A file that can't be read as a ledger is a verdict as well, and the others are checked all the same.
+            Err(error) if error.is_damage() || which.all => {
+                all_good = false;
+                if json.json {
+                    let problem = error.to_string();
+                    values.push(json!({"name": name.as_str(), "good": false, "fault": problem}));
+                } else {
+                    writeln!(out, "{name}: {error}")?;
+                }
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         all_good &= verdict.is_good();
         if json.json {
             values.push(verdict_json(&source, &verdict));
@@ -106,6 +124,17 @@ pub(crate) fn verify(home: &Home, which: &Which, json: &Json) -> Result<u8, CliE
     }
     out.flush()?;
     Ok(if all_good { 0 } else { 3 })
+}
+
+/// Checks the ledger of a configuration; nothing where it was not begun yet.
+fn check(home: &Home, name: &AgentName) -> Result<Option<(Source, Verdict)>, CliError> {
+    let configuration = home.configuration(name)?;
+    if !configuration.ledger.exists() {
+        return Ok(None);
+    }
+    let source = Source::open(home, configuration)?;
+    let verdict = source.ledger.verify()?;
+    Ok(Some((source, verdict)))
 }
 
 fn verdict_json(source: &Source, verdict: &Verdict) -> serde_json::Value {

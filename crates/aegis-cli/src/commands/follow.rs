@@ -47,8 +47,13 @@ pub(crate) fn sources(home: &Home, which: &Which) -> Result<Vec<Source>, CliErro
     if !which.all {
         return Ok(vec![Source::open(home, home.meant(which.name.as_ref())?)?]);
     }
+    others(home, &[])
+}
+
+/// Opens the ledgers of a home but for those of these names.
+fn others(home: &Home, known: &[AgentName]) -> Result<Vec<Source>, CliError> {
     let mut sources = Vec::new();
-    for name in home.names()? {
+    for name in home.names()?.into_iter().filter(|name| !known.contains(name)) {
         let configuration = home.configuration(&name)?;
         if configuration.ledger.exists() {
             sources.push(Source::open(home, configuration)?);
@@ -57,18 +62,44 @@ pub(crate) fn sources(home: &Home, which: &Which) -> Result<Vec<Source>, CliErro
     Ok(sources)
 }
 
+/// What is followed: ledgers, each with the number of the last entry that was given.
+pub(crate) struct Following<'h> {
+    sources: Vec<(Source, u64)>,
+    /// The home whose new ledgers are followed, too.
+    all_of: Option<&'h Home>,
+}
+
+impl<'h> Following<'h> {
+    pub(crate) fn new(home: &'h Home, which: &Which, sources: Vec<(Source, u64)>) -> Self {
+        Self { sources, all_of: which.all.then_some(home) }
+    }
+
+    /// Adds ledgers that were begun meanwhile. One that is only half made is found the next time.
+    fn look_for_others(&mut self) {
+        let Some(home) = self.all_of else { return };
+        let known: Vec<AgentName> =
+            self.sources.iter().map(|(source, _)| source.configuration.name.clone()).collect();
+        if home.names().is_ok_and(|names| names.iter().any(|name| !known.contains(name)))
+            && let Ok(others) = others(home, &known)
+        {
+            self.sources.extend(others.into_iter().map(|source| (source, 0)));
+        }
+    }
+}
+
 /// How often is looked for new entries.
 const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Gives each entry from `after` on to `each`, then what comes, until the reader of standard output has gone.
 /// No entry is missed and none comes twice: the position is the number of the last one given.
 pub(crate) fn follow(
-    sources: &mut [(Source, u64)],
+    mut following: Following<'_>,
     mut each: impl FnMut(&mut Source, &Row) -> std::io::Result<()>,
     mut pause: impl FnMut() -> std::io::Result<()>,
 ) -> Result<(), CliError> {
     loop {
-        for (source, after) in sources.iter_mut() {
+        following.look_for_others();
+        for (source, after) in &mut following.sources {
             let filter = Filter { after: *after, ..Filter::default() };
             let mut rows = Vec::new();
             source.ledger.each(&filter, |row| {

@@ -38,7 +38,7 @@ pub(crate) fn run(home: &Home, options: &Log) -> Result<(), CliError> {
         return Ok(());
     }
     follow::follow(
-        &mut following,
+        follow::Following::new(home, &options.which, following),
         |source, row| {
             let line = if options.json.json {
                 source.json(row).to_string()

@@ -20,7 +20,9 @@ use crate::home::Home;
 pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
     if let Command::Completions { shell } = arguments.command {
         let mut command = Arguments::command();
-        clap_complete::generate(shell, &mut command, "aegis", &mut crate::output::out());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command, "aegis", &mut script);
+        crate::output::bytes(&script)?;
         return Ok(0);
     }
     let home = Home::find(arguments.home).map_err(|error| match &arguments.command {

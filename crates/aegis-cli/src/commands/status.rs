@@ -11,6 +11,10 @@ use crate::home::Home;
 use crate::{output, times};
 
 pub(crate) fn run(home: &Home, named: &Named) -> Result<u8, CliError> {
+    show(home, named).map_err(|error| if error.is_damage() { error.with_code(3) } else { error })
+}
+
+fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
     let configuration = home.meant(named.name.as_ref())?;
     home.recover(&configuration.ledger)?;
     let found = recovery::find(&home.run())

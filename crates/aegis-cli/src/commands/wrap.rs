@@ -16,7 +16,7 @@ use aegis_types::{Action, AgentName, Clock as _, ExitStatus, SessionId, SessionS
 use crate::args::Wrap;
 use crate::config::Configuration;
 use crate::error::CliError;
-use crate::home::{Home, environment, user_home};
+use crate::home::{Home, set_in_environment, user_home};
 use crate::times;
 
 pub(crate) fn run(home: &Home, options: Wrap) -> Result<u8, CliError> {
@@ -46,17 +46,22 @@ fn say(notice: &str) {
 
 fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| CliError::failed(format!("{what}: {error}"));
+    // What the caller has set itself is meant for the command, not for the files of Aegis.
+    let limits = aegis_sys::process::raise_limits();
+    let umask = rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077)).bits();
     refuse_nesting(home)?;
+    if options.command.first().is_some_and(|name| name.is_empty()) {
+        return Err(CliError::usage("the command is empty").with_code(127));
+    }
     let name = match options.name {
         Some(name) => name,
         None => default_name(&options.command)?,
     };
-    let here = std::env::current_dir().map_err(|e| failed("the current directory can't be read", &e))?;
     let start_in = match &options.dir {
         Some(dir) => std::fs::canonicalize(dir).map_err(|e| failed(&dir.display().to_string(), &e))?,
-        None => here,
+        None => here().map_err(|e| failed("the current directory can't be read", &e))?,
     };
-    if !start_in.is_dir() {
+    if options.dir.is_some() && !start_in.is_dir() {
         return Err(CliError::usage(format!("{} is no directory", start_in.display())));
     }
     let candidates = candidates(&options.command, &start_in)?;
@@ -117,6 +122,8 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         argv: options.command.into_iter().map(|a| c_string(a.into_vec())).collect::<Result<_, _>>()?,
         environment: whole_environment()?,
         directory: options.dir.map(|_| c_string(start_in.into_os_string().into_vec())).transpose()?,
+        limits,
+        umask,
     };
     Ok((plan, configuration))
 }
@@ -131,8 +138,18 @@ fn user_name(uid: u32) -> Option<String> {
     })
 }
 
-/// The environment goes on to the agent as it is.
+/// Returns the current directory; as the kernel names it, ` (deleted)` and all, where it is not there any more.
+fn here() -> std::io::Result<PathBuf> {
+    std::env::current_dir().or_else(|_| std::fs::read_link("/proc/self/cwd"))
+}
+
+/// The environment goes on to the agent as it is, words that are no variables included.
 fn whole_environment() -> Result<Vec<CString>, CliError> {
+    if let Ok(bytes) = std::fs::read("/proc/self/environ") {
+        // It is as it was at the start (proc_pid_environ(5)), and nothing here changes it.
+        let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+        return Ok(words.filter_map(|word| CString::new(word).ok()).collect());
+    }
     let line = |(name, value): (OsString, OsString)| {
         let mut bytes = name.into_vec();
         bytes.push(b'=');
@@ -170,9 +187,6 @@ fn default_name(command: &[OsString]) -> Result<AgentName, CliError> {
 fn candidates(command: &[OsString], start_in: &Path) -> Result<Vec<PathBuf>, CliError> {
     let name = command.first().map(OsString::as_os_str).unwrap_or_default();
     let shown_name = shown(name.as_bytes());
-    if name.is_empty() {
-        return Err(CliError::usage("the command is empty").with_code(127));
-    }
     if name.as_bytes().contains(&b'/') {
         let path = PathBuf::from(name);
         // As the agent will see it, from where it starts.
@@ -186,8 +200,8 @@ fn candidates(command: &[OsString], start_in: &Path) -> Result<Vec<PathBuf>, Cli
                 .with_code(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })),
         };
     }
-    // As execvp(3): without PATH, the system's default.
-    let path = environment("PATH").unwrap_or_else(|| OsStr::new("/bin:/usr/bin").to_owned());
+    // As execvp(3): without PATH, the system's default; an empty one is the current directory.
+    let path = set_in_environment("PATH").unwrap_or_else(|| OsStr::new("/bin:/usr/bin").to_owned());
     let found: Vec<PathBuf> = std::env::split_paths(&path)
         .map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder })
         .map(|folder| folder.join(name))

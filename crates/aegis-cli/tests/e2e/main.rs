@@ -11,6 +11,7 @@ mod damage;
 mod deaths;
 mod ground_truth;
 mod hostile;
+mod plain;
 mod programs;
 mod readme;
 mod session;

@@ -86,6 +86,11 @@ fn stopping_the_front_by_the_terminal_gives_the_outer_shell_its_prompt() {
     let terminal = Terminal::new(&world, "PS1='outer> ' exec bash --norc --noprofile -i");
     terminal.shows("outer>");
     terminal.line(&format!("{} wrap --quiet --name cat -- cat", world.path("bin/aegis").display()));
+    until("cat runs", || {
+        // What is typed before is not echoed.
+        let log = world.aegis(&["log", "cat"]).output().unwrap();
+        String::from_utf8_lossy(&log.stdout).contains("bin/cat [cat]")
+    });
     terminal.line("hello");
     until("cat has answered", || terminal.screen().matches("hello").count() == 2);
     terminal.keys(&["C-z"]);
