@@ -140,11 +140,33 @@ pub(crate) enum Audit {
         after_help = "Example:\n  aegis audit query claude --action FileWrite --path '/home/me/project/**' --since 2h"
     )]
     Query(Query),
-    /// Recomputes the whole chain; exit code 3 where anything is wrong
-    #[command(after_help = "Example:\n  aegis audit verify claude")]
-    Verify {
-        #[command(flatten)]
-        which: Which,
+    /// Recomputes the whole chain and checks the signed checkpoints; exit code 3 where anything is wrong
+    #[command(
+        after_help = "Example:\n  aegis audit verify claude\n  aegis audit verify claude --against claude.checkpoint"
+    )]
+    Verify(Verify),
+    /// Seals what is not sealed yet and prints the signed checkpoint, to be kept elsewhere
+    #[command(after_help = "Example:\n  aegis audit checkpoint claude > claude.checkpoint")]
+    Checkpoint {
+        /// The configuration [default: the active one, else that of the latest session]
+        name: Option<AgentName>,
+    },
+    /// Prints one entry with the proof that it is in the ledger, for a third party
+    #[command(after_help = "Example:\n  aegis audit prove 4711 claude > entry.tlog-proof")]
+    Prove {
+        /// The number of the entry
+        entry: u64,
+        /// The configuration [default: the active one, else that of the latest session]
+        name: Option<AgentName>,
+    },
+    /// Checks a proof without the ledger; exit code 3 where it does not hold
+    #[command(after_help = "Example:\n  aegis audit verify-proof entry.tlog-proof --key 'aegis/...+...+...'")]
+    VerifyProof {
+        /// The proof
+        file: PathBuf,
+        /// The trust root of the ledger, or a file with it [default: those of this home]
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
         #[command(flatten)]
         json: Json,
     },
@@ -172,6 +194,20 @@ pub(crate) enum Audit {
     /// Writes entries for other programs
     #[command(after_help = "Example:\n  aegis audit export claude --format jsonl > claude.jsonl")]
     Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// A file of checkpoints of this ledger that was kept elsewhere; may be given several times
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    pub(crate) against: Vec<PathBuf>,
+    /// The ledger's trust root that was kept elsewhere, or a file with it
+    #[arg(long, value_name = "KEY", conflicts_with = "all")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +261,8 @@ pub(crate) struct Export {
 pub(crate) enum Format {
     /// JSON Lines: an object a line
     Jsonl,
+    /// The exact records and signed checkpoints, for an independent verifier
+    Raw,
 }
 
 fn action(word: &str) -> Result<Action, String> {

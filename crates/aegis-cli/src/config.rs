@@ -1,8 +1,10 @@
 //! Settings: `config.toml` of the home, `aegis.toml` of a configuration.
 
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use aegis_ledger::AnchorTarget;
 use aegis_types::AgentName;
 use serde::Deserialize;
 
@@ -18,6 +20,66 @@ const FILE_MAX: u64 = 1 << 20;
 pub(crate) struct Global {
     /// The active configuration.
     pub(crate) active: Option<AgentName>,
+    /// Where checkpoints are taken to.
+    #[serde(default, deserialize_with = "anchors")]
+    pub(crate) anchors: Vec<AnchorTarget>,
+}
+
+/// The organisation's settings, which hold for every user and can't be undone by one.
+pub(crate) const ORGANISATION: &str = "/etc/aegis/aegis.toml";
+
+/// What the organisation's settings say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Organisation {
+    /// Where checkpoints are taken to, beside what the home says.
+    #[serde(default, deserialize_with = "anchors")]
+    pub(crate) anchors: Vec<AnchorTarget>,
+}
+
+impl Organisation {
+    /// Reads the file. Only root may write to it.
+    pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
+        let Some(text) = read(path)? else { return Ok(Self::default()) };
+        let meta = std::fs::metadata(path)
+            .map_err(|error| CliError::failed(format!("{} can't be read: {error}", path.display())))?;
+        if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+            return Err(CliError::failed(format!("{} can be written by others than root", path.display()))
+                .hint(format!("sudo chown root {0} && sudo chmod go-w {0}", path.display())));
+        }
+        parse(path, &text)
+    }
+}
+
+/// An anchor, as written: a table with one key.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WrittenAnchor {
+    File(PathBuf),
+    Syslog(PathBuf),
+    Journald(PathBuf),
+}
+
+fn anchors<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<AnchorTarget>, D::Error> {
+    let written = Vec::<WrittenAnchor>::deserialize(deserializer)?;
+    written
+        .into_iter()
+        .map(|anchor| {
+            let (WrittenAnchor::File(path) | WrittenAnchor::Syslog(path) | WrittenAnchor::Journald(path)) =
+                &anchor;
+            if !path.is_absolute() {
+                return Err(serde::de::Error::custom(format!(
+                    "the path `{}` must be absolute",
+                    path.display()
+                )));
+            }
+            Ok(match anchor {
+                WrittenAnchor::File(path) => AnchorTarget::File(path),
+                WrittenAnchor::Syslog(path) => AnchorTarget::Syslog(path),
+                WrittenAnchor::Journald(path) => AnchorTarget::Journald(path),
+            })
+        })
+        .collect()
 }
 
 /// A configuration's file, as written.

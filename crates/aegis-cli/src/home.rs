@@ -3,11 +3,12 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use aegis_ledger::recovery;
+use aegis_ledger::{Custody, Ledger, recovery};
+use aegis_proof::TrustRoot;
 use aegis_types::AgentName;
 use rustix::fs::Mode;
 
-use crate::config::{Configuration, Global};
+use crate::config::{Configuration, Global, ORGANISATION, Organisation};
 use crate::error::CliError;
 
 /// An Aegis home, checked.
@@ -171,7 +172,23 @@ impl Home {
 
     /// Takes in what dead sessions have left for a ledger.
     pub(crate) fn recover(&self, ledger: &Path) -> Result<(), CliError> {
-        recovery::recover(&self.run(), ledger).map(drop).map_err(CliError::from)
+        recovery::recover(&self.run(), ledger, &self.custody(ledger)?).map(drop).map_err(CliError::from)
+    }
+
+    /// Returns what this home keeps beside a ledger.
+    pub(crate) fn custody(&self, ledger: &Path) -> Result<Custody, CliError> {
+        let mut anchors = self.global()?.anchors;
+        anchors.extend(Organisation::read(Path::new(ORGANISATION))?.anchors);
+        Ok(Custody::of(&self.root, ledger, anchors))
+    }
+
+    /// Returns the trust roots of the home's ledgers, by configuration; damaged ledgers have none.
+    pub(crate) fn trust_roots(&self) -> Result<Vec<(AgentName, TrustRoot)>, CliError> {
+        let root = |name: AgentName| {
+            let ledger = Ledger::open_to_read(&self.configuration(&name).ok()?.ledger).ok()?;
+            Some((name, ledger.trust_root().ok()?))
+        };
+        Ok(self.names()?.into_iter().filter_map(root).collect())
     }
 }
 

@@ -90,6 +90,16 @@ pub(crate) fn entry_line(event: &Event) -> String {
             "",
             format!("{}: {}", refusal.call, shown(refusal.detail.as_bytes())),
         ),
+        What::LedgerStart(start) => {
+            (0, "Ledger", "", format!("begins as {}", shown(start.origin.as_bytes())))
+        }
+        What::Seal(seal) => (0, "Seal", "", format!("epoch {} ends", seal.epoch)),
+        What::Seam(seam) => (
+            0,
+            "Seam",
+            "",
+            format!("epoch {} has another key: {}", seam.epoch, shown(seam.detail.as_bytes())),
+        ),
         What::SessionStart(start) => {
             (0, "Start", "", format!("{} {}", start.mode, command_line(&start.argv)))
         }

@@ -66,7 +66,11 @@ impl Detail {
             What::Refusal(refusal) => {
                 self.refusals.insert(shown(refusal.detail.as_bytes()));
             }
-            What::SessionStart(_) | What::SessionEnd(_) => {}
+            What::LedgerStart(_)
+            | What::Seal(_)
+            | What::Seam(_)
+            | What::SessionStart(_)
+            | What::SessionEnd(_) => {}
         }
     }
 

@@ -27,7 +27,10 @@ pub fn record(entry: &Entry<'_>) -> Value {
     put("seq", entry.header.seq.into());
     put("time", entry.event.at.to_string().into());
     put("mono_us", entry.event.mono_us.into());
-    put("session", entry.header.session.clone().into());
+    // What a ledger says of itself is of no session.
+    if entry.header.session != aegis_proof::audit::NIL_SESSION {
+        put("session", entry.header.session.clone().into());
+    }
     put("agent", entry.agent.as_str().into());
     put("kind", entry.event.what.kind().into());
     if entry.header.recovered {
@@ -49,6 +52,9 @@ pub fn record(entry: &Entry<'_>) -> Value {
             put("process", process(&refusal.process));
         }
         // Their fields are documented as they are recorded.
+        What::LedgerStart(start) => put("ledger", serde_json::to_value(start).unwrap_or_default()),
+        What::Seal(seal) => put("seal", serde_json::to_value(seal).unwrap_or_default()),
+        What::Seam(seam) => put("seam", serde_json::to_value(seam).unwrap_or_default()),
         What::SessionStart(start) => put("start", serde_json::to_value(start).unwrap_or_default()),
         What::SessionEnd(end) => put("end", serde_json::to_value(end).unwrap_or_default()),
     }

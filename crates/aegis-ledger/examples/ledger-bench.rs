@@ -4,37 +4,34 @@
 
 use std::error::Error;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use aegis_ledger::Ledger;
 use aegis_ledger::store::Entry;
+use aegis_ledger::{Custody, Held, Ledger, Sealing};
 use aegis_sys::clock::{SystemClock, monotonic_us};
 use aegis_types::{
     Act, Action, Assurance, Clock as _, Decision, Event, Outcome, Process, Resource, SessionId, Text, What,
 };
 
 /// As many as the recorder's writer commits at a time at most.
-const BATCH: usize = 8_192;
+const BATCH: usize = 4_096;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let count: usize = arguments.next().map_or(Ok(500_000), |text| text.parse())?;
-    let path = folder.join(format!("ledger-bench-{}.db", std::process::id()));
-    let measured = measure(&path, count);
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.clone().into_os_string();
-        name.push(suffix);
-        // Some were never made.
-        drop(std::fs::remove_file(name));
-    }
+    let folder = folder.join(format!("ledger-bench-{}", std::process::id()));
+    std::fs::create_dir(&folder)?;
+    let measured = measure(&folder, &folder.join("audit.db"), count);
+    std::fs::remove_dir_all(&folder)?;
     measured
 }
 
-fn measure(path: &std::path::Path, count: usize) -> Result<(), Box<dyn Error>> {
+fn measure(folder: &Path, path: &Path, count: usize) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     let session = SessionId::at(SystemClock.now().wall);
-    let mut ledger = Ledger::open(path)?;
+    let custody = Custody::of(folder, path, Vec::new());
+    let mut ledger = Ledger::open(path, &custody)?;
     let before = monotonic_us();
     let mut made = 0;
     while made < count {
@@ -42,16 +39,16 @@ fn measure(path: &std::path::Path, count: usize) -> Result<(), Box<dyn Error>> {
         let batch: Vec<Entry> = (made..made + size)
             .map(|n| Entry::new(session, "observer", &event(n)))
             .collect::<Result<_, _>>()?;
-        ledger.append(&batch)?;
+        ledger.append(&batch, Sealing::WhenMany)?;
         made += size;
     }
     writeln!(out, "append {} records/s", per_second(count, before))?;
     drop(ledger);
     let ledger = Ledger::open_to_read(path)?;
     let before = monotonic_us();
-    let verdict = ledger.verify()?;
+    let verdict = ledger.verify(&Held { custody: Some(custody), ..Held::default() })?;
     writeln!(out, "verify {} records/s", per_second(count, before))?;
-    if !verdict.is_good() || verdict.records != count as u64 {
+    if !verdict.is_good() || verdict.proof.records < count as u64 {
         return Err(format!("the ledger does not verify: {verdict:?}").into());
     }
     let status = std::fs::read_to_string("/proc/self/status")?;

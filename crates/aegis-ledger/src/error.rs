@@ -15,8 +15,8 @@ pub enum LedgerError {
     /// The file is something else.
     #[error("{} is not an Aegis ledger; move it away, a new ledger is then begun", .0.display())]
     NotALedger(PathBuf),
-    /// The file was written by a later version.
-    #[error("{} has format {found}, this version of Aegis knows {known}; use a newer version", .path.display())]
+    /// The file was written by another version.
+    #[error("{} has format {found}, this version of Aegis knows {known}; use the version that wrote it", .path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -25,6 +25,12 @@ pub enum LedgerError {
         /// The latest known.
         known: i64,
     },
+    /// The home has not the identity key of the ledger.
+    #[error("the identity key in {} is not that of the ledger: nothing can be sealed; put the key back, or move the ledger away, a new one is then begun", .0.display())]
+    NoIdentity(PathBuf),
+    /// What stands in place of a key is none.
+    #[error("{} is not a key of Aegis; put the key back, or move all of the folder and the ledgers away", .0.display())]
+    BadKey(PathBuf),
     /// The file is damaged.
     #[error("{} is damaged ({detail}); keep a copy of it and of its -wal file, then move it away", .path.display())]
     Corrupt {

@@ -12,17 +12,22 @@
 //! **Read first:** [`store`], then [`recorder`].
 #![forbid(unsafe_code)]
 
+pub mod custody;
 pub mod error;
+pub mod keys;
 pub mod query;
+pub mod raw;
 pub mod recorder;
 pub mod recovery;
+pub mod seal;
 pub mod spool;
 pub mod store;
 pub mod verify;
 
 pub use aegis_proof::RecordError;
+pub use custody::{AnchorTarget, Custody};
 pub use error::LedgerError;
 pub use query::{Filter, Row, SessionRow};
 pub use recorder::{Pending, Receipt, Recorder};
-pub use store::{Ledger, files_of};
-pub use verify::Verdict;
+pub use store::{Appended, Ledger, Sealing, files_of};
+pub use verify::{Held, Verdict};

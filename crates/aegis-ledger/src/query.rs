@@ -78,7 +78,11 @@ impl Filter {
             What::Action(act) => (Some(&act.process), Some(&act.resource), Some(act.decision)),
             What::Gap(gap) => (gap.process.as_ref(), None, None),
             What::Refusal(refusal) => (Some(&refusal.process), None, None),
-            What::SessionEnd(_) | What::SessionStart(_) => (None, None, None),
+            What::LedgerStart(_)
+            | What::Seal(_)
+            | What::Seam(_)
+            | What::SessionEnd(_)
+            | What::SessionStart(_) => (None, None, None),
         };
         let path = match resource {
             Some(Resource::Path(path) | Resource::Unix(path)) => Some(path),

@@ -20,7 +20,7 @@ use aegis_types::{Event, SessionId};
 
 use crate::LedgerError;
 use crate::spool::{Full, Kind, Spool, discard_before};
-use crate::store::{Class, Entry, Ledger};
+use crate::store::{Appended, Class, Entry, KINDS, Ledger, SEAL_RECORDS, Sealing};
 
 /// The producer of what is observed.
 pub const OBSERVER: &str = "observer";
@@ -34,8 +34,23 @@ const GATHER_US: u64 = 20_000;
 /// How long an event is held back for evidence of its outcome.
 const HOLD: Duration = Duration::from_millis(500);
 
-/// The most events of one commit.
-const BATCH: usize = 8_192;
+/// The most events of one commit: as many as may be unsealed.
+const BATCH: usize = SEAL_RECORDS as usize;
+
+/// Seals of a session are so far apart at the least, and what is urgent is sealed within that, in microseconds.
+const SEAL_URGENT_US: u64 = 100_000;
+
+/// An urgent event waits so long for others, in microseconds.
+const SEAL_GATHER_US: u64 = 80_000;
+
+/// Any record is sealed after so long, in microseconds.
+const SEAL_US: u64 = 10_000_000;
+
+/// A session in which nothing was sealed for so long seals all the same, in microseconds.
+const HEARTBEAT_US: u64 = 300_000_000;
+
+/// Between the session's start and end, the register and the anchors are told so often at the most, in microseconds.
+const TELL_US: u64 = 60_000_000;
 
 /// How long to wait before a failed commit is tried again.
 const RETRY: Duration = Duration::from_millis(250);
@@ -56,6 +71,8 @@ pub enum Trouble {
     Waiting(String),
     /// It can be written again.
     Over,
+    /// It is written and sealed, but a checkpoint could not be taken to where it is kept, or a used key not destroyed.
+    Custody(String),
     /// It can't be written; what comes is lost to it but for what is spooled.
     Failed(String),
 }
@@ -160,6 +177,7 @@ impl Recorder {
             unprepared,
             held_since: None,
             folder: folder.to_path_buf(),
+            seals: Seals::begin(monotonic_us()),
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
         Ok(Self {
@@ -465,6 +483,73 @@ struct Writer {
     /// When the event that holds the others back was first seen, in microseconds.
     held_since: Option<(u64, u64)>,
     folder: PathBuf,
+    seals: Seals,
+}
+
+/// When is sealed; all times are of the monotonic clock in microseconds.
+#[derive(Debug)]
+struct Seals {
+    /// The last seal, or the start.
+    last_us: u64,
+    /// The first record that is not sealed.
+    open_since_us: Option<u64>,
+    /// The first urgent one that is not sealed.
+    urgent_since_us: Option<u64>,
+    /// When the register and the anchors were told last.
+    told_us: Option<u64>,
+    /// What went wrong was said once.
+    trouble_told: bool,
+}
+
+impl Seals {
+    fn begin(now_us: u64) -> Self {
+        Self {
+            last_us: now_us,
+            open_since_us: None,
+            urgent_since_us: None,
+            told_us: None,
+            trouble_told: false,
+        }
+    }
+
+    /// Returns when the next seal is due.
+    fn due_us(&self) -> u64 {
+        let urgent =
+            self.urgent_since_us.map(|since| (since + SEAL_GATHER_US).max(self.last_us + SEAL_URGENT_US));
+        let open = self.open_since_us.map(|since| since + SEAL_US);
+        [urgent, open].into_iter().flatten().fold(self.last_us + HEARTBEAT_US, u64::min)
+    }
+
+    /// Says how a commit at this time seals.
+    fn sealing(&self, now_us: u64, ends: bool) -> Sealing {
+        if ends {
+            return Sealing::Now { told: true };
+        }
+        if now_us < self.due_us() {
+            return Sealing::WhenMany;
+        }
+        if self.open_since_us.is_none() {
+            return Sealing::Heartbeat;
+        }
+        Sealing::Now { told: self.told_us.is_none_or(|told| now_us.saturating_sub(told) >= TELL_US) }
+    }
+
+    /// Takes note of a commit.
+    fn committed(&mut self, appended: &Appended, batch: &[Entry<'_>], sealing: Sealing, now_us: u64) {
+        if appended.sealed.is_some() {
+            let told_us = (sealing != Sealing::Now { told: false }).then_some(now_us).or(self.told_us);
+            *self = Self { told_us, trouble_told: self.trouble_told, ..Self::begin(now_us) };
+        } else if !batch.is_empty() {
+            self.open_since_us.get_or_insert(now_us);
+            let urgent = |entry: &Entry<'_>| {
+                let kind = KINDS.get(usize::from(entry.class.kind));
+                matches!(kind, Some(&("gap" | "refusal" | "session_start")))
+            };
+            if batch.iter().any(urgent) {
+                self.urgent_since_us.get_or_insert(now_us);
+            }
+        }
+    }
 }
 
 impl Writer {
@@ -494,7 +579,12 @@ impl Writer {
         let mut orders = lock(&self.shared.orders);
         let idle = |o: &Orders| !self.shared.dirty.load(Ordering::Acquire) && o.durable.is_empty() && !o.stop;
         while idle(&orders) && self.pending.events.is_empty() {
-            orders = self.shared.wake.wait(orders).unwrap_or_else(PoisonError::into_inner);
+            let left = self.seals.due_us().saturating_sub(monotonic_us());
+            if left == 0 {
+                return (Vec::new(), false);
+            }
+            let waited = self.shared.wake.wait_timeout(orders, Duration::from_micros(left));
+            orders = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let until = monotonic_us() + GATHER_US;
         loop {
@@ -543,8 +633,17 @@ impl Writer {
             if last_round {
                 batch.extend(durable.iter().map(|(entry, _)| entry.clone()));
             }
-            if !batch.is_empty() {
-                let seq = commit(&mut self.ledger, &self.shared, &*self.trouble, &batch)?;
+            let is_end =
+                |(entry, _): &Order| KINDS.get(usize::from(entry.class.kind)) == Some(&"session_end");
+            let ends = last_round && durable.iter().any(is_end);
+            let sealing = self.seals.sealing(monotonic_us(), ends);
+            if !batch.is_empty() || sealing != Sealing::WhenMany {
+                let appended = commit(&mut self.ledger, &self.shared, &*self.trouble, &batch, sealing)?;
+                let seq = appended.seq;
+                self.seals.committed(&appended, &batch, sealing, monotonic_us());
+                if !appended.trouble.is_empty() && !std::mem::replace(&mut self.seals.trouble_told, true) {
+                    (self.trouble)(Trouble::Custody(appended.trouble.join("; ")));
+                }
                 if last_round {
                     let first = seq + 1 - durable.len() as u64;
                     for (index, (_, send)) in durable.drain(..).enumerate() {
@@ -639,15 +738,16 @@ fn commit(
     shared: &Shared,
     trouble: &(dyn Fn(Trouble) + Send + Sync),
     batch: &[Entry<'_>],
-) -> Result<u64, LedgerError> {
+    sealing: Sealing,
+) -> Result<Appended, LedgerError> {
     let mut told = false;
     loop {
-        match ledger.append(batch) {
-            Ok(seq) => {
+        match ledger.append(batch, sealing) {
+            Ok(appended) => {
                 if told {
                     trouble(Trouble::Over);
                 }
-                return Ok(seq);
+                return Ok(appended);
             }
             Err(error) if error.is_transient() && !lock(&shared.orders).stop => {
                 if !told {

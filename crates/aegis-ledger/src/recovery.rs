@@ -13,9 +13,10 @@ use aegis_types::{Clock as _, Event, Gap, GapReason, Outcome, SessionEnd, Sessio
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::LedgerError;
+use crate::custody::Custody;
 use crate::recorder::{OBSERVER, SESSION};
 use crate::spool::{Kind, Next, Reader, Spooled};
-use crate::store::{Class, Entry, Ledger, encode};
+use crate::store::{Class, Entry, Ledger, Sealing, encode};
 
 /// The folder of a live session, held by its lock.
 #[derive(Debug)]
@@ -149,13 +150,13 @@ fn read_small(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The ledger or a spool can't be read or written; what was not taken in stays where it is.
-pub fn recover(run: &Path, path: &Path) -> Result<usize, LedgerError> {
+pub fn recover(run: &Path, path: &Path, custody: &Custody) -> Result<usize, LedgerError> {
     let found = find(run).map_err(|e| LedgerError::from_io(run, e))?;
     let dead: Vec<Found> = found.into_iter().filter(|f| !f.alive && f.ledger == path).collect();
     if dead.is_empty() {
         return Ok(0);
     }
-    let mut ledger = Ledger::open(path)?;
+    let mut ledger = Ledger::open(path, custody)?;
     for session in &dead {
         take_in(&mut ledger, session)?;
         std::fs::remove_dir_all(&session.folder).map_err(|e| LedgerError::from_io(&session.folder, e))?;
@@ -194,7 +195,7 @@ fn take_in(ledger: &mut Ledger, found: &Found) -> Result<(), LedgerError> {
             Next::End => break,
         }
         if batch.len() >= BATCH {
-            ledger.append(&batch)?;
+            ledger.append(&batch, Sealing::WhenMany)?;
             batch.clear();
         }
     }
@@ -202,11 +203,13 @@ fn take_in(ledger: &mut Ledger, found: &Found) -> Result<(), LedgerError> {
         batch.push(gap_event(session, expected, expected, true)?);
     }
     if !batch.is_empty() {
-        ledger.append(&batch)?;
+        ledger.append(&batch, Sealing::WhenMany)?;
     }
     if !ledger.has_ended(session)? {
-        ledger.append(&the_end(session)?)?;
+        ledger.append(&the_end(session)?, Sealing::WhenMany)?;
     }
+    // What its process had committed and not sealed, too.
+    ledger.append(&[], Sealing::Now { told: true })?;
     Ok(())
 }
 

@@ -4,20 +4,24 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aegis_proof::{Hash, Header, Producer, leaf, seal};
-use aegis_types::{Action, Event, SessionId, What};
+use aegis_proof::audit::LEDGER;
+use aegis_proof::{Frontier, Hash, Header, Origin, Producer, SecretKey, leaf, seal};
+use aegis_types::{Action, Clock as _, Event, LedgerStart, SessionId, What};
 use rusqlite::config::DbConfig;
 use rusqlite::{
     CachedStatement, Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };
 
 use crate::LedgerError;
+use crate::custody::Custody;
+use crate::keys::Epoch;
+use crate::seal::Seal;
 
 /// "Aegi" as a number: marks the file as ours (`PRAGMA application_id`).
 const APPLICATION_ID: i64 = 0x4165_6769;
 
 /// The layout of the tables.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE records (
@@ -27,6 +31,11 @@ CREATE TABLE records (
     at      INTEGER NOT NULL,
     kind    INTEGER NOT NULL,
     action  INTEGER
+) STRICT;
+CREATE TABLE checkpoints (
+    size     INTEGER PRIMARY KEY,
+    note     TEXT    NOT NULL,
+    frontier BLOB    NOT NULL
 ) STRICT;
 CREATE TABLE sessions (
     id        INTEGER PRIMARY KEY,
@@ -49,6 +58,48 @@ pub struct Ledger {
     pub(crate) path: PathBuf,
     /// The last record that this connection wrote or saw, so that the next batch need not read it again.
     head: Option<(u64, Hash)>,
+    /// The tree over the first records, as many as this connection has seen.
+    pub(crate) tree: Option<Frontier>,
+    /// What a writer seals with; a reader has none.
+    pub(crate) sealer: Option<Sealer>,
+    /// Where sealing stops, in tests.
+    pub(crate) fails_at: Option<crate::seal::Step>,
+}
+
+/// What a writer seals with.
+#[derive(Debug)]
+pub(crate) struct Sealer {
+    pub(crate) custody: Custody,
+    pub(crate) identity: SecretKey,
+    pub(crate) origin: Origin,
+}
+
+/// Whether a commit seals all up to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealing {
+    /// Where [`SEAL_RECORDS`] are not sealed yet.
+    WhenMany,
+    /// Where anything is not.
+    Now {
+        /// The register and the anchors are told.
+        told: bool,
+    },
+    /// In any case: silence is evidence.
+    Heartbeat,
+}
+
+/// So many records are sealed at the latest.
+pub const SEAL_RECORDS: u64 = 4_096;
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Appended {
+    /// The number of the last of the entries.
+    pub seq: u64,
+    /// How many records are sealed, where this commit sealed.
+    pub sealed: Option<u64>,
+    /// What could not be done behind a seal: a key that was not destroyed, an anchor that was not reached.
+    pub trouble: Vec<String>,
 }
 
 /// An event on its way into the store, with what the index needs of it.
@@ -80,7 +131,8 @@ pub struct Class {
 }
 
 /// Kinds of events; their places are what the index stores.
-pub const KINDS: [&str; 5] = ["action", "gap", "refusal", "session_start", "session_end"];
+pub const KINDS: [&str; 8] =
+    ["action", "gap", "refusal", "session_start", "session_end", "ledger_start", "seal", "seam"];
 
 impl Class {
     /// Returns the class of what an event says.
@@ -150,8 +202,9 @@ impl Ledger {
     /// Opens a ledger for writing; begins one where there is none.
     ///
     /// # Errors
-    /// The file is something else, damaged, locked, or can't be written.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+    /// The file is something else, damaged, locked, or can't be written; or the home has not the identity key that the
+    /// ledger was begun with.
+    pub fn open(path: &Path, custody: &Custody) -> Result<Self, LedgerError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -160,8 +213,9 @@ impl Ledger {
         let mut ledger = Self::connect(path, flags)?;
         ledger.prepare_for_writing().map_err(|e| ledger.explain(e))?;
         if ledger.check_identity()? == Identity::Empty {
-            ledger.begin()?;
+            ledger.begin(custody)?;
         }
+        ledger.sealer = Some(ledger.sealer(custody)?);
         Ok(ledger)
     }
 
@@ -200,7 +254,14 @@ impl Ledger {
         for (option, on) in hostile_schema {
             connection.set_db_config(option, on).map_err(explain)?;
         }
-        Ok(Self { connection, path: path.to_path_buf(), head: None })
+        Ok(Self {
+            connection,
+            path: path.to_path_buf(),
+            head: None,
+            tree: None,
+            sealer: None,
+            fails_at: None,
+        })
     }
 
     fn prepare_for_writing(&self) -> rusqlite::Result<()> {
@@ -227,15 +288,30 @@ impl Ledger {
         }
     }
 
-    fn begin(&mut self) -> Result<(), LedgerError> {
+    /// Begins a ledger: its tables, and its start, which says the keys. Those are on the disk before.
+    fn begin(&mut self, custody: &Custody) -> Result<(), LedgerError> {
         let path = self.path.clone();
         let explain = |e| LedgerError::from_sqlite(&path, e);
+        let identity = custody.keys.identity_or_new()?.public();
+        let epoch = Epoch::first(1).map_err(|e| LedgerError::from_io(&path, e))?;
+        let first = epoch.current.public();
+        let origin = Origin::of(&identity, &first);
+        let start = LedgerStart {
+            identity: identity.to_base64(),
+            key: first.to_base64(),
+            origin: origin.to_string(),
+        };
+        let entry = ledger_entry(What::LedgerStart(start))?;
         let tx =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
         // Another process may have begun it meanwhile.
         let there: i64 = tx.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(explain)?;
         if there == 0 {
+            custody.keys.epoch(&origin)?.write(&epoch)?;
             tx.execute_batch(TABLES).map_err(explain)?;
+            let mut writer = Writer::new(&tx).map_err(explain)?;
+            writer.append(&entry, (0, Hash::ZERO)).map_err(|e| e.explained(&path))?;
+            writer.finish().map_err(explain)?;
             tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(explain)?;
             tx.pragma_update(None, "user_version", FORMAT).map_err(explain)?;
         }
@@ -252,43 +328,45 @@ impl Ledger {
         &self.path
     }
 
-    /// Appends entries as one synced commit, and returns the number of the last record.
+    /// Appends entries as one synced commit, and seals them where that is due.
     ///
     /// # Errors
     /// Nothing was appended.
-    pub fn append(&mut self, entries: &[Entry<'_>]) -> Result<u64, LedgerError> {
+    pub fn append(&mut self, entries: &[Entry<'_>], sealing: Sealing) -> Result<Appended, LedgerError> {
         let path = self.path.clone();
         let explain = |e| LedgerError::from_sqlite(&path, e);
-        let known = self.head.take();
+        let (known, tree) = (self.head.take(), self.tree.take());
         let tx =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
-        let (mut seq, mut prev) = head(&tx, known).map_err(explain)?;
+        let mut head = head(&tx, known).map_err(explain)?;
+        let mut tree = tree.filter(|tree| tree.size() == head.0);
         let mut writer = Writer::new(&tx).map_err(explain)?;
-        // Mostly, the next entry is of the same session and producer: their texts stay.
-        let mut of = None;
-        let producer = Producer { id: String::new(), lost: 0, n: 0 };
-        let mut header = Header { prev, producer, recovered: false, seq, session: String::new() };
         for entry in entries {
-            let session = writer.session(entry.session).map_err(explain)?;
-            let (n, lost) = writer.count(session, entry).map_err(explain)?;
-            if of.replace((session, entry.producer)) != Some((session, entry.producer)) {
-                entry.producer.clone_into(&mut header.producer.id);
-                header.session = entry.session.to_string();
+            head = writer.append(entry, head).map_err(|e| e.explained(&path))?;
+            if let Some(tree) = &mut tree {
+                tree.push(head.1);
             }
-            seq += 1;
-            header.prev = prev;
-            header.seq = seq;
-            header.recovered = entry.recovered;
-            header.producer.n = n;
-            header.producer.lost = lost;
-            let sealed = seal(&header, &entry.bytes)?;
-            writer.insert(seq, session, entry, &sealed.bytes).map_err(explain)?;
-            prev = sealed.leaf;
         }
+        let last = head.0;
+        let sealed = match &self.sealer {
+            Some(sealer) => Seal { sealer, path: &path, fails_at: self.fails_at }.seal(
+                &mut writer,
+                &mut head,
+                &mut tree,
+                sealing,
+            )?,
+            None => None,
+        };
         writer.finish().map_err(explain)?;
         tx.commit().map_err(explain)?;
-        self.head = Some((seq, prev));
-        Ok(seq)
+        self.head = Some(head);
+        self.tree = tree;
+        let mut appended = Appended { seq: last, ..Appended::default() };
+        if let Some(sealed) = sealed {
+            appended.sealed = Some(head.0);
+            appended.trouble = self.after_seal(sealed, sealing != Sealing::Now { told: false });
+        }
+        Ok(appended)
     }
 
     /// Moves the write-ahead log into the file where it has grown: whoever opens the ledger next reads all of the
@@ -335,6 +413,12 @@ impl Ledger {
     }
 }
 
+/// Makes an entry of what the ledger says of itself.
+pub(crate) fn ledger_entry(what: What) -> Result<Entry<'static>, LedgerError> {
+    let now = aegis_sys::clock::SystemClock.now();
+    Entry::new(SessionId::NIL, LEDGER, &Event { at: now.wall, mono_us: now.mono_us, what })
+}
+
 /// Makes the file, for its owner only, where it is not there; SQLite gives its other files the same mode.
 fn make_private(path: &Path) -> Result<(), LedgerError> {
     use rustix::fs::{Mode, OFlags};
@@ -367,10 +451,35 @@ fn head(tx: &Transaction<'_>, known: Option<(u64, Hash)>) -> rusqlite::Result<(u
 }
 
 /// The state of one batch.
-struct Writer<'t> {
-    tx: &'t Transaction<'t>,
+pub(crate) struct Writer<'t> {
+    pub(crate) tx: &'t Transaction<'t>,
     insert: CachedStatement<'t>,
     sessions: Vec<Known>,
+    /// The session and producer of the last entry: mostly, the next is of the same, and their texts stay.
+    of: Option<(i64, &'static str)>,
+    header: Header,
+}
+
+/// Why an entry was not appended.
+#[derive(Debug)]
+pub(crate) enum NotAppended {
+    Store(rusqlite::Error),
+    Record(aegis_proof::RecordError),
+}
+
+impl From<rusqlite::Error> for NotAppended {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl NotAppended {
+    pub(crate) fn explained(self, path: &Path) -> LedgerError {
+        match self {
+            Self::Store(error) => LedgerError::from_sqlite(path, error),
+            Self::Record(error) => error.into(),
+        }
+    }
 }
 
 /// A session of the batch, with its row and the counters of its producers.
@@ -385,10 +494,38 @@ impl<'t> Writer<'t> {
         let insert = tx.prepare_cached(
             "INSERT INTO records (seq, record, session, at, kind, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        Ok(Self { tx, insert, sessions: Vec::new() })
+        let producer = Producer { id: String::new(), lost: 0, n: 0 };
+        let header = Header { prev: Hash::ZERO, producer, recovered: false, seq: 0, session: String::new() };
+        Ok(Self { tx, insert, sessions: Vec::new(), of: None, header })
+    }
+
+    /// Appends an entry behind the head, and returns the new one.
+    pub(crate) fn append(
+        &mut self,
+        entry: &Entry<'_>,
+        head: (u64, Hash),
+    ) -> Result<(u64, Hash), NotAppended> {
+        let session = self.session(entry.session)?;
+        let (n, lost) = self.count(session, entry)?;
+        if self.of.replace((session, entry.producer)) != Some((session, entry.producer)) {
+            entry.producer.clone_into(&mut self.header.producer.id);
+            self.header.session = entry.session.to_string();
+        }
+        self.header.seq = head.0 + 1;
+        self.header.prev = head.1;
+        self.header.recovered = entry.recovered;
+        self.header.producer.n = n;
+        self.header.producer.lost = lost;
+        let sealed = seal(&self.header, &entry.bytes).map_err(NotAppended::Record)?;
+        self.insert(self.header.seq, session, entry, &sealed.bytes)?;
+        Ok((self.header.seq, sealed.leaf))
     }
 
     fn session(&mut self, uuid: SessionId) -> rusqlite::Result<i64> {
+        if uuid == SessionId::NIL && !self.sessions.iter().any(|known| known.uuid == uuid) {
+            // What the ledger says of itself is of no session that the table has.
+            self.sessions.push(Known { uuid, id: 0, counters: Vec::new() });
+        }
         if let Some(known) = self.sessions.iter().find(|known| known.uuid == uuid) {
             return Ok(known.id);
         }

@@ -1,54 +1,75 @@
-//! Checking a whole ledger: the chain, and the index against it.
+//! Checking a whole ledger: the chain, its seals and what lies outside, and the index against it.
 
 use std::collections::HashMap;
 
-use aegis_proof::{Chain, Fault, Hash};
-use aegis_types::{Action, Timestamp};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use aegis_proof::outline::{Kind, Outline};
+use aegis_proof::{Anchor, Audit, Outside, TrustRoot};
+use aegis_types::Action;
 
 use crate::LedgerError;
+use crate::custody::Custody;
 use crate::store::Ledger;
 
 /// What verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// How many records were checked and found good.
-    pub records: u64,
-    /// The hash of the last good one.
-    pub head: Hash,
-    /// How many say that they were taken in from a dead session's spool.
-    pub recovered: u64,
-    /// How many are gaps in what was seen.
-    pub gaps: u64,
-    /// The first thing that is wrong with the chain.
-    pub fault: Option<Fault>,
+    /// What the records and checkpoints say.
+    pub proof: aegis_proof::Verdict,
     /// The first entry whose index does not say what the record says. The records hold; the index can be
     /// made again.
     pub index_fault: Option<u64>,
+    /// How many lines of the register are damaged.
+    pub bad_register_lines: u64,
 }
 
 impl Verdict {
     /// Says whether nothing is wrong.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.fault.is_none() && self.index_fault.is_none()
+        self.proof.fault.is_none() && self.index_fault.is_none()
     }
+}
+
+/// What a ledger is to be held to.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// What its home keeps beside it.
+    pub custody: Option<Custody>,
+    /// What the user kept of it.
+    pub trust: Option<TrustRoot>,
+    /// Checkpoints that the user kept elsewhere.
+    pub anchors: Vec<Anchor>,
 }
 
 impl Ledger {
     /// Checks every record, one after the other; memory does not grow with their number.
     ///
     /// # Errors
-    /// The file can't be read; damage of the chain is no error but a verdict.
-    pub fn verify(&self) -> Result<Verdict, LedgerError> {
-        let mut chain = Chain::default();
-        let mut verdict =
-            Verdict { records: 0, head: Hash::ZERO, recovered: 0, gaps: 0, fault: None, index_fault: None };
+    /// The file, or something that it is held to, can't be read; damage is no error but a verdict.
+    pub fn verify(&self, held: &Held) -> Result<Verdict, LedgerError> {
+        let mut outside =
+            Outside { trust: held.trust.clone(), anchors: held.anchors.clone(), ..Outside::default() };
+        let mut bad_register_lines = 0;
+        if let Some(custody) = &held.custody {
+            (outside.register, bad_register_lines) = custody.lines()?;
+            outside.anchors.extend(custody.anchored()?);
+            // A start that can't be read is found below.
+            outside.keys = self.trust_root().ok().and_then(|trust| custody.keys.epoch_public(&trust.origin));
+        }
+        let (proof, index_fault) = self.check(outside)?;
+        Ok(Verdict { proof, index_fault, bad_register_lines })
+    }
+
+    fn check(&self, outside: Outside) -> Result<(aegis_proof::Verdict, Option<u64>), LedgerError> {
+        let mut audit = Audit::new(outside);
+        let (mut fault, mut index_fault) = (None, None);
         let get = |e| self.explain(e);
-        // One view of both tables, whoever writes meanwhile.
+        // One view of all tables, whoever writes meanwhile.
         let _view = self.connection.unchecked_transaction().map_err(get)?;
         let mut sessions = self.session_index()?;
+        let mut notes =
+            self.connection.prepare("SELECT size, note FROM checkpoints ORDER BY size").map_err(get)?;
+        let mut notes = Notes { rows: notes.query([]).map_err(get)?, next: None };
         let sql = "SELECT seq, record, session, at, kind, action FROM records ORDER BY seq";
         let mut statement = self.connection.prepare(sql).map_err(get)?;
         let mut rows = statement.query([]).map_err(get)?;
@@ -56,36 +77,40 @@ impl Ledger {
             let seq = row.get::<_, i64>(0).map_err(get)?;
             let record = row.get_ref(1).map_err(get)?.as_blob().unwrap_or_default();
             let number = u64::try_from(seq).unwrap_or(0);
-            let (place, event) = match chain.push_with::<Outline<'_>>(number, record) {
+            let note = notes.of(seq).map_err(get)?;
+            let (place, event) = match audit.push(number, record, note.as_deref()) {
                 Ok(read) => read,
-                Err(fault) => {
-                    verdict.fault = Some(fault);
+                Err(found) => {
+                    fault = Some(found);
                     break;
                 }
             };
-            verdict.recovered += u64::from(place.recovered);
-            let (kind, action) = event.what.class();
-            verdict.gaps += u64::from(kind == GAP);
-            if verdict.index_fault.is_none() {
+            if index_fault.is_none() {
                 let number_of = |at: usize| row.get::<_, Option<i64>>(at).map_err(get);
-                let indexed = sessions.get_mut(&number_of(2)?.unwrap_or(0));
-                let agrees = indexed.is_some_and(|indexed| indexed.agrees(place.session, kind, seq))
-                    && number_of(3)? == Timestamp::parse(event.at).map(Timestamp::as_nanos)
+                let (kind, action) = class(&event);
+                let session = number_of(2)?.unwrap_or(-1);
+                let agrees = match (event.what.is_of_ledger(), sessions.get_mut(&session)) {
+                    (true, _) => session == 0,
+                    (false, Some(indexed)) => indexed.agrees(place.session, kind, seq),
+                    (false, None) => false,
+                };
+                let agrees = agrees
+                    && number_of(3)?.map(i128::from) == Some(event.at.nanos())
                     && number_of(4)? == Some(kind)
                     && number_of(5)? == action;
                 if !agrees {
-                    verdict.index_fault = Some(number);
+                    index_fault = Some(number);
                 }
             }
         }
-        (verdict.records, verdict.head) = chain.head();
-        if verdict.fault.is_none() && verdict.index_fault.is_none() {
+        if fault.is_none() && index_fault.is_none() {
             let wrong = sessions.values().filter(|indexed| indexed.end != indexed.last_end);
             let first =
                 wrong.filter_map(|indexed| indexed.end.into_iter().chain(indexed.last_end).min()).min();
-            verdict.index_fault = first.and_then(|seq| u64::try_from(seq).ok());
+            index_fault = first.and_then(|seq| u64::try_from(seq).ok());
         }
-        Ok(verdict)
+        let beyond = notes.next_size().map_err(get)?;
+        Ok((audit.finish(fault, beyond), index_fault))
     }
 
     /// Reads the table of sessions.
@@ -123,54 +148,75 @@ impl Indexed {
     }
 }
 
-/// Of an event, what the index holds.
-#[derive(Deserialize)]
-struct Outline<'a> {
-    at: &'a str,
-    what: OutlineOfWhat,
+/// The checkpoints, in the order of their sizes.
+struct Notes<'s> {
+    rows: rusqlite::Rows<'s>,
+    /// The first that was not asked for yet.
+    next: Option<(i64, String)>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OutlineOfWhat {
-    Action(OutlineOfAct),
-    Gap(IgnoredAny),
-    Refusal(IgnoredAny),
-    SessionStart(IgnoredAny),
-    SessionEnd(IgnoredAny),
-}
+impl Notes<'_> {
+    fn fill(&mut self) -> rusqlite::Result<()> {
+        if self.next.is_none()
+            && let Some(row) = self.rows.next()?
+        {
+            // What is no text is no note, which is found where it is read.
+            self.next = Some((row.get(0)?, row.get(1).unwrap_or_default()));
+        }
+        Ok(())
+    }
 
-#[derive(Deserialize)]
-struct OutlineOfAct {
-    action: Action,
+    /// Returns the checkpoint of this size. Those of sizes that no record has are passed over: they are of records that
+    /// were removed, which the chain tells.
+    fn of(&mut self, size: i64) -> rusqlite::Result<Option<String>> {
+        loop {
+            self.fill()?;
+            match self.next.take() {
+                Some((at, _)) if at < size => {}
+                Some((at, note)) if at == size => return Ok(Some(note)),
+                other => {
+                    self.next = other;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Returns the size of the next checkpoint.
+    fn next_size(&mut self) -> rusqlite::Result<Option<u64>> {
+        self.fill()?;
+        Ok(self.next.as_ref().and_then(|(size, _)| u64::try_from(*size).ok()))
+    }
 }
 
 /// Places in [`crate::store::KINDS`].
-const GAP: i64 = 1;
 const START: i64 = 3;
 const END: i64 = 4;
 
-impl OutlineOfWhat {
-    /// Returns kind and action as the index has them.
-    fn class(&self) -> (i64, Option<i64>) {
-        match self {
-            Self::Action(act) => {
-                let place = Action::ALL.iter().position(|action| *action == act.action);
-                (0, place.and_then(|place| i64::try_from(place).ok()))
-            }
-            Self::Gap(_) => (GAP, None),
-            Self::Refusal(_) => (2, None),
-            Self::SessionStart(_) => (START, None),
-            Self::SessionEnd(_) => (END, None),
+/// Returns kind and action as the index has them.
+fn class(event: &Outline<'_>) -> (i64, Option<i64>) {
+    match &event.what {
+        Kind::Action(act) => {
+            let place = Action::ALL.iter().position(|action| action.word() == act.action);
+            (0, place.and_then(|place| i64::try_from(place).ok()))
         }
+        Kind::Gap(_) => (1, None),
+        Kind::Refusal(_) => (2, None),
+        Kind::SessionStart(_) => (START, None),
+        Kind::SessionEnd(_) => (END, None),
+        Kind::LedgerStart(_) => (5, None),
+        Kind::Seal(_) => (6, None),
+        Kind::Seam(_) => (7, None),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Class, Entry, KINDS, encode};
-    use aegis_types::{Event, Gap, GapReason, SessionEnd, SessionId, What};
+    use crate::store::{Class, Entry, KINDS, Sealing, encode};
+    use aegis_types::{
+        Event, Gap, GapReason, LedgerStart, Seal, Seam, SessionEnd, SessionId, Timestamp, What,
+    };
 
     fn event(what: What) -> Event {
         Event { at: Timestamp::from_nanos(7), mono_us: 7, what }
@@ -180,6 +226,23 @@ mod tests {
         What::Gap(Gap { detail: "x".into(), process: None, reason: GapReason::Limit })
     }
 
+    fn key() -> String {
+        aegis_proof::PublicKey::from_bytes([7; 32]).to_base64()
+    }
+
+    fn start() -> What {
+        let origin = "aegis/00112233445566778899aabbccddeeff".to_owned();
+        What::LedgerStart(LedgerStart { identity: key(), key: key(), origin })
+    }
+
+    fn seal() -> What {
+        What::Seal(Seal { epoch: 1, next: key() })
+    }
+
+    fn seam() -> What {
+        What::Seam(Seam { detail: "x".into(), epoch: 1, key: key() })
+    }
+
     fn end() -> What {
         let counts = Action::ALL.iter().map(|action| (*action, 1)).collect();
         What::SessionEnd(Box::new(SessionEnd { counts, duration_us: 1, exit: None, failure: None, gaps: 0 }))
@@ -187,15 +250,17 @@ mod tests {
 
     #[test]
     fn outlines_have_the_places_of_the_kinds() {
-        for (what, kind) in [(gap(), GAP), (end(), END)] {
-            assert_eq!(i64::from(Class::of(&what).kind), kind);
+        for what in [gap(), end(), start(), seal(), seam()] {
+            let bytes = encode(&event(what.clone())).unwrap();
+            let outline: Outline<'_> = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(class(&outline).0, i64::from(Class::of(&what).kind), "{what:?}");
         }
         assert_eq!(KINDS[usize::try_from(START).unwrap()], "session_start");
     }
 
     #[test]
     fn every_event_is_written_in_canonical_form() {
-        for what in [gap(), end()] {
+        for what in [gap(), end(), start(), seal(), seam()] {
             let bytes = encode(&event(what)).unwrap();
             assert!(aegis_proof::is_canonical(&bytes), "{}", String::from_utf8_lossy(&bytes));
         }
@@ -204,25 +269,32 @@ mod tests {
     #[test]
     fn an_index_that_lies_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::open(&folder.path().join("audit.db")).unwrap();
+        let path = folder.path().join("audit.db");
+        let custody = Custody::of(folder.path(), &path, Vec::new());
+        let mut ledger = Ledger::open(&path, &custody).unwrap();
         let session = SessionId::at(Timestamp::from_nanos(7));
         let entries: Vec<Entry> = [gap(), end()]
             .into_iter()
             .map(|what| Entry::new(session, "observer", &event(what)).unwrap())
             .collect();
-        ledger.append(&entries).unwrap();
-        assert!(ledger.verify().unwrap().is_good());
+        ledger.append(&entries, Sealing::Now { told: true }).unwrap();
+        let held = Held { custody: Some(custody), ..Held::default() };
+        let good = ledger.verify(&held).unwrap();
+        assert!(good.is_good() && good.proof.grade == aegis_proof::Grade::Sealed, "{good:?}");
         for (lie, truth) in [
-            ("UPDATE records SET session = 9 WHERE seq = 1", "UPDATE records SET session = 1 WHERE seq = 1"),
-            ("UPDATE sessions SET end_seq = 1", "UPDATE sessions SET end_seq = 2"),
-            ("UPDATE sessions SET end_seq = 3", "UPDATE sessions SET end_seq = 2"),
-            ("UPDATE sessions SET end_seq = NULL", "UPDATE sessions SET end_seq = 2"),
-            ("UPDATE sessions SET start_seq = 2", "UPDATE sessions SET start_seq = NULL"),
-            ("UPDATE records SET kind = 0 WHERE seq = 1", "UPDATE records SET kind = 1 WHERE seq = 1"),
+            ("UPDATE records SET session = 9 WHERE seq = 2", "UPDATE records SET session = 1 WHERE seq = 2"),
+            ("UPDATE records SET session = 1 WHERE seq = 4", "UPDATE records SET session = 0 WHERE seq = 4"),
+            ("UPDATE sessions SET end_seq = 2", "UPDATE sessions SET end_seq = 3"),
+            ("UPDATE sessions SET end_seq = 4", "UPDATE sessions SET end_seq = 3"),
+            ("UPDATE sessions SET end_seq = NULL", "UPDATE sessions SET end_seq = 3"),
+            ("UPDATE sessions SET start_seq = 3", "UPDATE sessions SET start_seq = NULL"),
+            ("UPDATE records SET kind = 0 WHERE seq = 2", "UPDATE records SET kind = 1 WHERE seq = 2"),
+            ("UPDATE records SET at = 9 WHERE seq = 2", "UPDATE records SET at = 7 WHERE seq = 2"),
             ("DELETE FROM sessions", "SELECT 1"),
         ] {
             ledger.connection.execute(lie, []).unwrap();
-            assert!(ledger.verify().unwrap().index_fault.is_some(), "{lie}");
+            let found = ledger.verify(&held).unwrap();
+            assert!(found.index_fault.is_some() && found.proof.fault.is_none(), "{lie}");
             ledger.connection.execute_batch(truth).unwrap();
         }
     }

@@ -1,67 +1,13 @@
 //! The chain: each record names the hash of the one before, and each producer counts.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::canonical::is_canonical;
+use crate::fault::{Fault, FaultKind};
 use crate::record::{Hash, Place, RecordError, is_gap, leaf, parse};
-
-/// What is wrong with a ledger, at its first bad entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The number of the entry where it shows.
-    pub seq: u64,
-    /// What it is.
-    pub kind: FaultKind,
-}
-
-/// The kinds of damage that the chain alone can tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The bytes are no record.
-    NotARecord(String),
-    /// The hash of the entry before is another: that one was altered, or entries were exchanged.
-    Altered,
-    /// Entries are missing before this one: from this number on.
-    Removed(u64),
-    /// The record stands in another place than it says.
-    Reordered(u64),
-    /// A producer's events are missing: it counted to the first number, this one is the second.
-    Lost {
-        /// The producer, with its session.
-        producer: String,
-        /// The number that was due.
-        due: u64,
-        /// The number that came.
-        came: u64,
-    },
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seq = self.seq;
-        match &self.kind {
-            FaultKind::NotARecord(why) => write!(f, "entry {seq} is no record: {why}"),
-            FaultKind::Altered => {
-                write!(
-                    f,
-                    "entry {seq} does not follow from entry {}: one of the two was altered",
-                    seq.saturating_sub(1)
-                )
-            }
-            FaultKind::Removed(first) if *first + 1 == seq => write!(f, "entry {first} was removed"),
-            FaultKind::Removed(first) => {
-                write!(f, "entries {first} to {} were removed", seq.saturating_sub(1))
-            }
-            FaultKind::Reordered(says) => write!(f, "entry {seq} says that it is entry {says}"),
-            FaultKind::Lost { producer, due, came } => {
-                write!(f, "entry {seq}: events {due} to {} of {producer} are missing", came.saturating_sub(1))
-            }
-        }
-    }
-}
 
 /// Checks records one after the other; memory grows with the number of producers only.
 #[derive(Debug, Clone)]
@@ -103,6 +49,9 @@ impl Chain {
             return Err(fault(FaultKind::Removed(self.next)));
         }
         let unreadable = |error: RecordError| fault(FaultKind::NotARecord(error.to_string()));
+        if !is_canonical(record) {
+            return Err(unreadable(RecordError::NotCanonical));
+        }
         let parsed = parse::<E>(record).map_err(unreadable)?;
         let place = parsed.place().map_err(unreadable)?;
         if place.seq != seq || seq != self.next {

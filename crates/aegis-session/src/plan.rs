@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
+use aegis_ledger::Custody;
 use aegis_observer::Settings;
 use aegis_sys::process::Limits;
 use aegis_types::{SessionId, SessionStart};
@@ -18,6 +19,8 @@ pub struct Plan {
     pub front: u32,
     /// The ledger.
     pub ledger: PathBuf,
+    /// What the home keeps beside it.
+    pub custody: Custody,
     /// The folder with the live sessions of the home.
     pub run: PathBuf,
     /// What the observer is told.

@@ -131,7 +131,7 @@ impl Session {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::new)?;
         // It only saves time; a limit that is lower is no reason not to start.
         drop(process::make_room_for_descriptors(DESCRIPTORS));
-        let ledger = Ledger::open(&plan.ledger).map_err(Failure::new)?;
+        let ledger = Ledger::open(&plan.ledger, &plan.custody).map_err(Failure::new)?;
         let folder = LiveFolder::create(&plan.run, plan.id, &plan.ledger)
             .map_err(|error| Failure::new(format!("{}: {error}", plan.run.display())))?;
         let failed = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(Failure::new)?;
@@ -490,6 +490,11 @@ fn tell_trouble(wire: Arc<Wire>, failed: Arc<OwnedFd>) -> impl Fn(Trouble) + Sen
                 format!("{why}: it is tried again, and an agent waits once its spool is full")
             }
             Trouble::Over => "the ledger can be written again".to_owned(),
+            Trouble::Custody(why) => {
+                format!(
+                    "entries are recorded and sealed, but what should hold the ledger to it could not be kept: {why}"
+                )
+            }
             Trouble::Failed(why) => {
                 // Eight bytes always fit a new eventfd.
                 let _ = rustix::io::write(&*failed, &1u64.to_ne_bytes());

@@ -33,8 +33,14 @@ pub enum What {
     Action(Box<Act>),
     /// Something could not be seen, or not in full.
     Gap(Gap),
+    /// The ledger was begun.
+    LedgerStart(LedgerStart),
     /// Aegis did not let something happen.
     Refusal(Refusal),
+    /// An epoch of the ledger ended: a signed checkpoint covers all up to here.
+    Seal(Seal),
+    /// A key of the ledger was lost, and another takes its place.
+    Seam(Seam),
     /// A session ended.
     SessionEnd(Box<SessionEnd>),
     /// A session started.
@@ -48,6 +54,9 @@ impl What {
         match self {
             What::Action(_) => "action",
             What::Gap(_) => "gap",
+            What::LedgerStart(_) => "ledger_start",
+            What::Seal(_) => "seal",
+            What::Seam(_) => "seam",
             What::Refusal(_) => "refusal",
             What::SessionEnd(_) => "session_end",
             What::SessionStart(_) => "session_start",
@@ -243,6 +252,40 @@ pub struct Refusal {
     pub detail: String,
     /// Who asked for it.
     pub process: Process,
+}
+
+/// The keys that a ledger begins with; keys are Ed25519 public keys in standard base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerStart {
+    /// The identity key of the home.
+    pub identity: String,
+    /// The key of epoch 1.
+    pub key: String,
+    /// The ledger's name, which binds both.
+    pub origin: String,
+}
+
+/// The end of an epoch of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seal {
+    /// The epoch that ends.
+    pub epoch: u64,
+    /// The key of the next.
+    pub next: String,
+}
+
+/// A key in place of one that was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seam {
+    /// What was lost, in words.
+    pub detail: String,
+    /// The epoch.
+    pub epoch: u64,
+    /// The key that takes the place of the epoch's.
+    pub key: String,
 }
 
 /// A session's start.

@@ -109,6 +109,9 @@ impl SessionId {
         Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, nanos / 1_000_000_000, sub)))
     }
 
+    /// The session of what a ledger says of itself: the nil UUID (RFC 9562, section 5.9).
+    pub const NIL: Self = Self(Uuid::nil());
+
     /// Returns the id of a UUID that is known to be a session's.
     #[must_use]
     pub const fn from_uuid(uuid: Uuid) -> Self {

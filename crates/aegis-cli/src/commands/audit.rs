@@ -3,10 +3,11 @@
 use std::io::Write as _;
 use std::ops::ControlFlow;
 
+use aegis_ledger::Filter;
 use aegis_ledger::query::PathPattern;
-use aegis_ledger::{Filter, LedgerError, Verdict};
+use aegis_ledger::raw::Piece;
 use aegis_sys::clock::SystemClock;
-use aegis_types::{AgentName, Clock as _};
+use aegis_types::Clock as _;
 use serde_json::json;
 
 use super::follow::{self, Source};
@@ -70,7 +71,9 @@ fn stream(
 }
 
 pub(crate) fn export(home: &Home, export: &Export) -> Result<(), CliError> {
-    let Format::Jsonl = export.format;
+    if let Format::Raw = export.format {
+        return export_raw(home, export);
+    }
     let out = std::cell::RefCell::new(output::out());
     let mut print =
         |source: &mut Source, row: &aegis_ledger::Row| writeln!(out.borrow_mut(), "{}", source.json(row));
@@ -87,92 +90,26 @@ pub(crate) fn export(home: &Home, export: &Export) -> Result<(), CliError> {
     Ok(out.borrow_mut().flush()?)
 }
 
-pub(crate) fn verify(home: &Home, which: &Which, json: &Json) -> Result<u8, CliError> {
-    let mut values = Vec::new();
-    let mut all_good = true;
+/// Writes the records and checkpoints of a ledger as they are.
+fn export_raw(home: &Home, export: &Export) -> Result<(), CliError> {
+    if export.follow || export.after > 0 || export.which.all {
+        return Err(CliError::usage(
+            "`--format raw` is of one whole ledger: without --follow, --after and --all",
+        ));
+    }
+    let source = Source::open(home, home.meant(export.which.name.as_ref())?)?;
     let mut out = output::out();
-    let names = if which.all { home.names()? } else { vec![home.meant(which.name.as_ref())?.name] };
-    for name in names {
-        let checked = check(home, &name);
-        let (source, verdict) = match checked {
-            Ok(Some(checked)) => checked,
-            Ok(None) if which.all => continue,
-            Ok(None) => return Err(LedgerError::Missing(home.configuration(&name)?.ledger).into()),
-            // A file that can't be read as a ledger is a verdict as well, and the others are checked all the same.
-            Err(error) if error.is_damage() || which.all => {
-                all_good = false;
-                if json.json {
-                    let problem = error.to_string();
-                    values.push(json!({"name": name.as_str(), "good": false, "fault": problem}));
-                } else {
-                    writeln!(out, "{name}: {error}")?;
-                }
-                continue;
+    source.ledger.pieces(|piece| -> Result<(), CliError> {
+        match piece {
+            Piece::Record(record) => {
+                out.write_all(record)?;
+                out.write_all(b"\n")?;
             }
-            Err(error) => return Err(error),
-        };
-        all_good &= verdict.is_good();
-        if json.json {
-            values.push(verdict_json(&source, &verdict));
-        } else {
-            write_verdict(&mut out, &source, &verdict)?;
+            Piece::Checkpoint(note) => out.write_all(note.as_bytes())?,
         }
-    }
-    if json.json {
-        let value = if which.all { values.into() } else { values.pop().unwrap_or_default() };
-        output::json(&value)?;
-    }
-    out.flush()?;
-    Ok(if all_good { 0 } else { 3 })
-}
-
-/// Checks the ledger of a configuration; nothing where it was not begun yet.
-fn check(home: &Home, name: &AgentName) -> Result<Option<(Source, Verdict)>, CliError> {
-    let configuration = home.configuration(name)?;
-    if !configuration.ledger.exists() {
-        return Ok(None);
-    }
-    let source = Source::open(home, configuration)?;
-    let verdict = source.ledger.verify()?;
-    Ok(Some((source, verdict)))
-}
-
-fn verdict_json(source: &Source, verdict: &Verdict) -> serde_json::Value {
-    json!({
-        "name": source.configuration.name.as_str(),
-        "ledger": source.configuration.ledger.to_string_lossy(),
-        "good": verdict.is_good(),
-        "entries": verdict.records,
-        "head": verdict.head.to_string(),
-        "recovered": verdict.recovered,
-        "gaps": verdict.gaps,
-        "first_bad_entry": verdict.fault.as_ref().map(|fault| fault.seq),
-        "fault": verdict.fault.as_ref().map(ToString::to_string),
-        "first_bad_index": verdict.index_fault,
-    })
-}
-
-fn write_verdict(out: &mut impl std::io::Write, source: &Source, verdict: &Verdict) -> std::io::Result<()> {
-    let path = source.configuration.ledger.display();
-    match (&verdict.fault, verdict.index_fault) {
-        (None, None) => writeln!(out, "{path}: {} entries, the chain holds", verdict.records)?,
-        (Some(fault), _) => {
-            writeln!(out, "{path}: DAMAGED: {fault}; the {} before it hold", verdict.records)?;
-        }
-        (None, Some(seq)) => writeln!(
-            out,
-            "{path}: DAMAGED: the index of entry {seq} does not say what the entry says; the {} entries themselves hold",
-            verdict.records
-        )?,
-    }
-    writeln!(out, "  head       {}", verdict.head)?;
-    writeln!(out, "  gaps       {}", verdict.gaps)?;
-    writeln!(out, "  recovered  {}", verdict.recovered)?;
-    writeln!(
-        out,
-        "  grade      self-consistent: nothing outside the ledger was compared; whoever can write the file"
-    )?;
-    writeln!(out, "             could have rewritten it as a whole or cut its end")
+        Ok(())
+    })?;
+    Ok(out.flush()?)
 }
 
 pub(crate) fn sessions(home: &Home, which: &Which, json: &Json) -> Result<(), CliError> {

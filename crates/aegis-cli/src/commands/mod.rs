@@ -5,9 +5,11 @@ mod config;
 mod follow;
 mod list;
 mod log;
+mod proof;
 mod session;
 mod setup;
 mod status;
+mod verify;
 mod wrap;
 
 use clap::CommandFactory as _;
@@ -38,7 +40,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
         Command::Setup(json) => setup::run(&home, &json),
         Command::Config(Config::Show(named)) => config::show(&home, &named).map(|()| 0),
         Command::Audit(Audit::Query(query)) => audit::query(&home, &query).map(|()| 0),
-        Command::Audit(Audit::Verify { which, json }) => audit::verify(&home, &which, &json),
+        Command::Audit(Audit::Verify(options)) => verify::run(&home, &options),
+        Command::Audit(Audit::Checkpoint { name }) => proof::checkpoint(&home, name.as_ref()).map(|()| 0),
+        Command::Audit(Audit::Prove { entry, name }) => proof::prove(&home, entry, name.as_ref()).map(|()| 0),
+        Command::Audit(Audit::VerifyProof { file, key, json }) => {
+            proof::verify(&home, &file, key.as_deref(), &json)
+        }
         Command::Audit(Audit::Sessions { which, json }) => audit::sessions(&home, &which, &json).map(|()| 0),
         Command::Audit(Audit::Session { name, id, json }) => {
             session::run(&home, name.as_ref(), id, &json).map(|()| 0)

@@ -1,8 +1,11 @@
 //! `aegis setup`: what this system offers, what it means, and how to mend what is missing.
 
+use std::borrow::Cow;
 use std::path::Path;
 
+use aegis_proof::TrustRoot;
 use aegis_sys::probe::{self, Answer};
+use aegis_types::AgentName;
 use serde_json::json;
 
 use crate::args::Json;
@@ -12,7 +15,7 @@ use crate::output;
 
 /// A line of the check.
 struct Line {
-    what: &'static str,
+    what: Cow<'static, str>,
     state: State,
     meaning: String,
     mend: &'static str,
@@ -49,7 +52,7 @@ pub(crate) fn run(home: &Home, options: &Json) -> Result<u8, CliError> {
         let rows = lines
             .into_iter()
             .map(|line| {
-                [line.what.to_owned(), line.state.word().to_owned(), line.meaning, line.mend.to_owned()]
+                [line.what.into_owned(), line.state.word().to_owned(), line.meaning, line.mend.to_owned()]
             })
             .collect();
         output::table(["CHECK", "STATE", "WHAT IT MEANS", "HOW TO MEND IT"], rows)?;
@@ -62,14 +65,14 @@ const NOTIFY: &str = "seccomp user notification";
 fn check(home: &Home) -> Vec<Line> {
     let uname = rustix::system::uname();
     let mut lines = vec![Line {
-        what: "platform",
+        what: "platform".into(),
         state: State::Ok,
         meaning: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
         mend: "",
     }];
     lines.extend(notification());
     lines.push(Line {
-        what: "exit status of any process",
+        what: "exit status of any process".into(),
         state: if probe::exit_information() { State::Ok } else { State::Degraded },
         meaning: if probe::exit_information() {
             "every process' end is recorded with its status".into()
@@ -80,7 +83,7 @@ fn check(home: &Home) -> Vec<Line> {
     });
     let landlock = probe::landlock();
     lines.push(Line {
-        what: "Landlock",
+        what: "Landlock".into(),
         state: if landlock.is_some() { State::Ok } else { State::Missing },
         meaning: landlock.map_or_else(
             || "the kernel can't enforce file rules".into(),
@@ -90,7 +93,7 @@ fn check(home: &Home) -> Vec<Line> {
     });
     let namespaces = probe::user_namespaces();
     lines.push(Line {
-        what: "user namespaces",
+        what: "user namespaces".into(),
         state: if namespaces { State::Ok } else { State::Degraded },
         meaning: if namespaces {
             "can be made; not needed to observe".into()
@@ -105,7 +108,7 @@ fn check(home: &Home) -> Vec<Line> {
     });
     let fanotify = probe::fanotify();
     lines.push(Line {
-        what: "fanotify",
+        what: "fanotify".into(),
         state: if fanotify { State::Ok } else { State::Degraded },
         meaning: if fanotify {
             "a whole file system can be marked; not needed to observe".into()
@@ -116,20 +119,37 @@ fn check(home: &Home) -> Vec<Line> {
     });
     lines.push(home_line(home));
     lines.push(agents_line());
+    lines.extend(trust_lines(home));
     lines
+}
+
+/// The trust root of each ledger, to be kept elsewhere.
+fn trust_lines(home: &Home) -> Vec<Line> {
+    let roots = home.trust_roots().unwrap_or_default();
+    if roots.is_empty() {
+        let meaning = "made with the first session of a configuration; keep it elsewhere then".to_owned();
+        return vec![Line { what: "trust root".into(), state: State::Ok, meaning, mend: "" }];
+    }
+    let line = |(name, root): (AgentName, TrustRoot)| Line {
+        what: format!("trust root of {name}").into(),
+        state: State::Ok,
+        meaning: format!("{root}: keep this line elsewhere, `aegis audit verify --key` takes it"),
+        mend: "",
+    };
+    roots.into_iter().map(line).collect()
 }
 
 fn notification() -> Vec<Line> {
     match probe::notification() {
         Answer::Works { features } => {
             let mut lines = vec![Line {
-                what: NOTIFY,
+                what: NOTIFY.into(),
                 state: State::Ok,
                 meaning: "a call was asked about and answered".into(),
                 mend: "",
             }];
             lines.push(Line {
-                what: "calls are asked about once",
+                what: "calls are asked about once".into(),
                 state: if features.wait_killable { State::Ok } else { State::Degraded },
                 meaning: if features.wait_killable {
                     "a signal does not make a call be recorded twice".into()
@@ -139,7 +159,7 @@ fn notification() -> Vec<Line> {
                 mend: if features.wait_killable { "" } else { "a kernel from 5.19 on" },
             });
             lines.push(Line {
-                what: "one CPU for caller and observer",
+                what: "one CPU for caller and observer".into(),
                 state: if features.sync_wake_up { State::Ok } else { State::Degraded },
                 meaning: if features.sync_wake_up {
                     "observing costs least".into()
@@ -151,7 +171,7 @@ fn notification() -> Vec<Line> {
             lines
         }
         Answer::Fails(error) => vec![Line {
-            what: NOTIFY,
+            what: NOTIFY.into(),
             state: State::Missing,
             meaning: format!("nothing can be observed: {error}"),
             mend: "a kernel from 5.6 on with CONFIG_SECCOMP_FILTER; in a container, a seccomp profile that permits seccomp(2)",
@@ -180,7 +200,7 @@ fn home_line(home: &Home) -> Line {
     } else {
         format!("{}: made when it is needed", home.root().display())
     };
-    Line { what: "home", state: State::Ok, meaning, mend: "" }
+    Line { what: "home".into(), state: State::Ok, meaning, mend: "" }
 }
 
 const AGENTS: [&str; 8] = ["claude", "codex", "gemini", "opencode", "copilot", "aider", "qwen", "cline"];
@@ -195,5 +215,5 @@ fn agents_line() -> Line {
     } else {
         found.join(", ")
     };
-    Line { what: "agents on PATH", state: State::Ok, meaning, mend: "" }
+    Line { what: "agents on PATH".into(), state: State::Ok, meaning, mend: "" }
 }

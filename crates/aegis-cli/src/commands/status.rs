@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use aegis_ledger::{Ledger, recovery};
+use aegis_ledger::{Held, Ledger, recovery};
 use serde_json::json;
 
 use crate::args::Named;
@@ -21,23 +21,23 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
         .map_err(|e| CliError::failed(format!("{}: {e}", home.run().display())))?;
     let live = found.iter().filter(|found| found.alive && found.ledger == configuration.ledger).count();
     let ledger = Ledger::open_to_read(&configuration.ledger)?;
-    let verdict = ledger.verify()?;
+    let custody = Some(home.custody(&configuration.ledger)?);
+    let verdict = ledger.verify(&Held { custody, ..Held::default() })?;
     let last = ledger.sessions()?.pop();
-    let problem = match (&verdict.fault, verdict.index_fault) {
-        (Some(fault), _) => Some(fault.to_string()),
-        (None, Some(seq)) => Some(format!("the index of entry {seq} does not say what the entry says")),
-        (None, None) => None,
-    };
+    let problem = super::verify::problem(&verdict);
+    let proof = &verdict.proof;
     let code = if problem.is_some() { 3 } else { 0 };
     if named.json.json {
         output::json(&json!({
             "name": configuration.name.as_str(),
             "settings": configuration.file.to_string_lossy(),
             "ledger": configuration.ledger.to_string_lossy(),
-            "entries": verdict.records,
+            "entries": proof.records,
+            "sealed": proof.sealed,
+            "grade": proof.grade.word(),
             "verified": problem.is_none(),
             "problem": problem,
-            "gaps": verdict.gaps,
+            "gaps": proof.findings.gaps,
             "live_sessions": live,
             "last_session": last.as_ref().map(|session| json!({
                 "id": session.id.to_string(),
@@ -53,13 +53,15 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
     match &problem {
         None => writeln!(
             out,
-            "ledger         {}: {} entries, the chain holds",
+            "ledger         {}: {} entries hold, {} of them sealed ({})",
             configuration.ledger.display(),
-            verdict.records
+            proof.records,
+            proof.sealed,
+            proof.grade.word()
         )?,
         Some(problem) => writeln!(out, "ledger         {}: {problem}", configuration.ledger.display())?,
     }
-    writeln!(out, "gaps           {}", verdict.gaps)?;
+    writeln!(out, "gaps           {}", proof.findings.gaps)?;
     match last {
         Some(session) => {
             let end = match &session.end {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use aegis_export::shown;
-use aegis_ledger::recovery;
+use aegis_ledger::{Ledger, recovery};
 use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
 use aegis_session::{Finished, Plan, Report};
@@ -26,10 +26,14 @@ pub(crate) fn run(home: &Home, options: Wrap) -> Result<u8, CliError> {
         _ => error.with_code(125),
     })?;
     let id = plan.id;
+    let known = configuration.ledger.exists();
     let command = plan.start.argv.first().map(|name| shown(name.as_bytes())).unwrap_or_default();
     let finished = aegis_session::run(plan, say)?;
     if !quiet {
-        let text = summary(&command, id, &configuration, &finished);
+        let mut text = summary(&command, id, &configuration, &finished);
+        if !known && let Some(root) = trust_root(&configuration.ledger) {
+            text.push_str(&root);
+        }
         // The terminal may be gone with the agent.
         drop(std::io::stderr().lock().write_all(text.as_bytes()));
     }
@@ -113,6 +117,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         start,
         front: std::process::id(),
         ledger: configuration.ledger.clone(),
+        custody: home.custody(&configuration.ledger)?,
         run: home.run(),
         observer,
         candidates: candidates
@@ -251,13 +256,22 @@ fn summary(command: &str, id: SessionId, configuration: &Configuration, finished
         ));
     }
     let state = match report.last_seq {
-        Some(seq) => format!("synced up to entry {seq}"),
+        Some(seq) => format!("sealed up to entry {seq}"),
         None => "the session goes on".to_owned(),
     };
     lines.push(format!("  {:<12} {}: {state}", "ledger", configuration.ledger.display()));
     lines.push(format!("  {:<12} {more}", "more"));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// Says the trust root of a ledger that was begun with this session.
+fn trust_root(ledger: &Path) -> Option<String> {
+    let root = Ledger::open_to_read(ledger).and_then(|ledger| ledger.trust_root()).ok()?;
+    Some(format!(
+        "  {:<12} {root}\n  {:<12} (a new ledger: keep this line elsewhere, `aegis audit verify --key` holds the ledger to it)\n",
+        "trust root", ""
+    ))
 }
 
 fn counts(report: &Report) -> Vec<String> {

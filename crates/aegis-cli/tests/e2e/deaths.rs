@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::support::{World, children, everybody, kill, marked, until};
+use crate::support::{World, children, everybody, kill, last, marked, until};
 
 /// How often each process is killed, unless `AEGIS_TEST_DEATHS` says otherwise.
 const TIMES: usize = 3;
@@ -72,6 +72,6 @@ fn one(world: &World, victim: Victim, round: usize) {
     }
     let (code, verdict) = world.verdict("victim");
     assert_eq!(code, 0, "{victim:?}: {verdict}");
-    assert_eq!(entries.last().unwrap()["kind"], "session_end");
-    assert!(entries.last().unwrap()["end"]["failure"].is_string());
+    assert_eq!(last(&entries)["kind"], "session_end");
+    assert!(last(&entries)["end"]["failure"].is_string());
 }

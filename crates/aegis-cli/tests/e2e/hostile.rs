@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Who, World, children, everybody, kill, marked, on_path, text, until};
+use crate::support::{Who, World, children, everybody, kill, last, marked, on_path, text, until};
 
 /// Builds one of the programs beside this file into the world's working directory.
 fn build(world: &World, name: &str, options: &[&str]) -> String {
@@ -231,7 +231,7 @@ for n in range(5): open('after%d' % n, 'w').write('x')";
             let file = world.work().join(format!("after{n}"));
             assert_eq!(on_path(&entries, "FileWrite", &file).len(), 1, "{who:?}");
         }
-        assert_eq!(entries.last().unwrap()["kind"], "session_end", "{who:?}");
+        assert_eq!(last(&entries)["kind"], "session_end", "{who:?}");
         let kept = entries.iter().filter(|e| path(e).contains("audit.db") && e["pre"].is_object());
         assert_eq!(kept.count(), 0, "{who:?}: nothing of the home is kept");
     }
@@ -316,7 +316,7 @@ fn the_front_goes_on_where_somebody_else_continues_the_agent() {
     let mut child =
         world.aegis(&["wrap", "--quiet", "--name", "cont", "--", "sh", "-c", script]).spawn().unwrap();
     assert_eq!(ended(&mut child, "continued by another"), Some(5));
-    assert_eq!(world.entries("cont").last().unwrap()["kind"], "session_end");
+    assert_eq!(last(&world.entries("cont"))["kind"], "session_end");
 }
 
 #[test]
@@ -457,7 +457,7 @@ fn a_long_command_line_is_recorded_as_far_as_it_goes() {
     let omitted = start["start"]["argv_omitted"].as_u64().unwrap();
     // The last that is listed may be a part, and then counts as left out, too.
     assert!((6_001..=6_002).contains(&(listed + omitted)), "{listed} {omitted}");
-    assert_eq!(entries.last().unwrap()["kind"], "session_end");
+    assert_eq!(last(&entries)["kind"], "session_end");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::{Who, World, children, everybody, kill, marked, on_path, text, until};
+use crate::support::{Who, World, children, everybody, kill, last, marked, on_path, text, until};
 
 #[test]
 fn a_file_that_is_read_is_in_the_log() {
@@ -21,7 +21,7 @@ fn a_file_that_is_read_is_in_the_log() {
         );
         let summary = String::from_utf8_lossy(&output.stderr);
         for line in
-            ["cat: exit code 0", "FileRead", "ledger", "synced up to entry", "aegis audit session cat --id"]
+            ["cat: exit code 0", "FileRead", "ledger", "sealed up to entry", "aegis audit session cat --id"]
         {
             assert!(summary.contains(line), "{line}: {summary}");
         }
@@ -29,7 +29,7 @@ fn a_file_that_is_read_is_in_the_log() {
         assert!(log.contains(world.work().join("f").to_str().unwrap()), "{log}");
         let entries = world.entries("cat");
         assert_eq!(
-            (&entries[0]["kind"], &entries[0]["start"]["mode"]),
+            (&entries[1]["kind"], &entries[1]["start"]["mode"]),
             (&"session_start".into(), &"wrap".into())
         );
         let spawn = on_path(&entries, "ProcessSpawn", &std::fs::canonicalize("/bin/cat").unwrap());
@@ -37,7 +37,7 @@ fn a_file_that_is_read_is_in_the_log() {
             (spawn[0]["outcome"].as_str(), &spawn[0]["resource"]["argv"][1]),
             (Some("ok"), &"f".into())
         );
-        let end = entries.last().unwrap();
+        let end = last(&entries);
         assert_eq!((&end["kind"], &end["end"]["exit"]["code"]), (&"session_end".into(), &0.into()));
     }
 }
@@ -129,7 +129,8 @@ fn a_reader_that_goes_away_ends_a_writer() {
     let script = format!("{} wrap --quiet --name yes -- yes | head -n 1", world.path("bin/aegis").display());
     let output = world.command("sh").args(["-c", &script]).output().unwrap();
     assert_eq!(&output.stdout[..], b"y\n", "{}", text(&output));
-    let end = world.entries("yes").pop().unwrap();
+    let entries = world.entries("yes");
+    let end = last(&entries);
     assert_eq!(end["end"]["exit"]["signal"], 13, "{end}");
 }
 
@@ -197,7 +198,7 @@ fn what_stays_in_the_background_is_observed_to_its_end() {
     until("the session has ended", || world.stdout(&["status", "bg"]).contains("live sessions  0"));
     let entries = world.entries("bg");
     assert_eq!(on_path(&entries, "FileWrite", &world.work().join("late")).len(), 1);
-    assert_eq!(entries.last().unwrap()["kind"], "session_end");
+    assert_eq!(last(&entries)["kind"], "session_end");
     assert_eq!(world.verdict("bg").0, 0);
 }
 
@@ -208,7 +209,7 @@ fn a_session_inside_a_session_is_refused_by_name() {
         let inner = format!("{} wrap -- true", world.path("bin/aegis").display());
         let output = world.wrap("outer", &["sh", "-c", &inner]);
         assert_eq!(output.status.code(), Some(125), "{}", text(&output));
-        let outer = world.entries("outer")[0]["session"].as_str().unwrap().to_owned();
+        let outer = world.entries("outer")[1]["session"].as_str().unwrap().to_owned();
         assert!(String::from_utf8_lossy(&output.stderr).contains(&outer), "{}", text(&output));
         let other = format!("AEGIS_HOME={}/other {inner}", world.work().display());
         let output = world.wrap("outer", &["sh", "-c", &other]);

@@ -118,6 +118,12 @@ pub(crate) fn text(output: &Output) -> String {
     format!("{}\n{out}\n{err}", output.status)
 }
 
+/// The last entry but for the seal behind it.
+pub(crate) fn last(entries: &[Value]) -> &Value {
+    assert_eq!(entries.last().unwrap()["kind"], "seal", "an end is sealed");
+    &entries[entries.len() - 2]
+}
+
 /// The entries with this action whose resource has this path.
 pub(crate) fn on_path<'e>(entries: &'e [Value], action: &str, path: &Path) -> Vec<&'e Value> {
     let fits = |entry: &&Value| {
