@@ -28,7 +28,7 @@ pub fn record(entry: &Entry<'_>) -> Value {
     put("time", entry.event.at.to_string().into());
     put("mono_us", entry.event.mono_us.into());
     // What a ledger says of itself is of no session.
-    if entry.header.session != aegis_proof::audit::NIL_SESSION {
+    if entry.header.session != aegis_proof::record::NIL_SESSION {
         put("session", entry.header.session.clone().into());
     }
     put("agent", entry.agent.as_str().into());

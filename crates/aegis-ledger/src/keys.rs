@@ -7,8 +7,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aegis_proof::{EpochKeys, Hash, Origin, SecretKey};
+use aegis_sys::clock::monotonic_us;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
@@ -173,9 +175,11 @@ impl Keys {
             return Ok(key);
         }
         let path = self.0.join(IDENTITY);
-        let temporary = self.0.join(format!(".{IDENTITY}-{}", std::process::id()));
         let failed = |error: io::Error| LedgerError::from_io(&path, error);
         let key = generate().map_err(failed)?;
+        // A name that nobody else takes.
+        let public: String = key.public().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let temporary = self.0.join(format!(".{IDENTITY}-{public}"));
         let text = format!("{IDENTITY_MAGIC}\nseed {}\n", STANDARD.encode(key.seed()));
         aegis_sys::files::write_atomic(&temporary, text.as_bytes()).map_err(failed)?;
         // Of several that begin at once, the first is the one.
@@ -225,15 +229,15 @@ impl Keys {
     /// Opens the keys of a ledger for sealing; makes the file where there is none.
     ///
     /// # Errors
-    /// It can't be opened, or somebody holds its lock.
-    pub fn epoch(&self, origin: &Origin) -> Result<EpochFile, LedgerError> {
+    /// It can't be opened, or somebody holds its lock for longer than that.
+    pub fn epoch(&self, origin: &Origin, patience: Duration) -> Result<EpochFile, LedgerError> {
         let path = self.epoch_path(origin);
         let explain = |error| LedgerError::from_io(&path, error);
         let file = open(&path, OFlags::RDWR | OFlags::CREATE).map_err(explain)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(EpochFile { file, path }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LedgerError::Locked(path)),
-            Err(error) => Err(explain(error.into())),
+        if lock(&file, patience).map_err(explain)? {
+            Ok(EpochFile { file, path })
+        } else {
+            Err(LedgerError::Locked(path))
         }
     }
 
@@ -244,6 +248,25 @@ impl Keys {
         Some(Epoch::parse(&read_text(&file).ok()?)?.public())
     }
 }
+
+/// Waits for the lock of a file: another writer holds it for as long as its seal takes. Says whether it was had.
+fn lock(file: &File, patience: Duration) -> io::Result<bool> {
+    let until = monotonic_us() + u64::try_from(patience.as_micros()).unwrap_or(u64::MAX / 2);
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) if monotonic_us() < until => {
+                // A wait that is interrupted is a short one.
+                let _ = rustix::event::poll(&mut [], Some(&LOOK));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// How often is looked whether a lock can be had.
+const LOOK: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 500_000 };
 
 fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -265,8 +288,8 @@ mod tests {
         let first = Epoch::first(1).unwrap();
         let origin = Origin::of(&made.public(), &first.current.public());
         assert!(keys.epoch_public(&origin).is_none());
-        let file = keys.epoch(&origin).unwrap();
-        assert!(matches!(keys.epoch(&origin), Err(LedgerError::Locked(_))));
+        let file = keys.epoch(&origin, Duration::ZERO).unwrap();
+        assert!(matches!(keys.epoch(&origin, Duration::from_millis(1)), Err(LedgerError::Locked(_))));
         assert!(file.read().unwrap().is_none());
         file.write(&first).unwrap();
         assert_eq!(file.read().unwrap().unwrap().public(), first.public());

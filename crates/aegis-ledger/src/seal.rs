@@ -13,7 +13,7 @@ use rusqlite::{OptionalExtension as _, params};
 use crate::LedgerError;
 use crate::custody::Custody;
 use crate::keys::{Epoch, EpochFile, generate};
-use crate::store::{Ledger, SEAL_RECORDS, Sealer, Sealing, Writer, ledger_entry};
+use crate::store::{Ledger, PATIENCE, SEAL_RECORDS, Sealer, Sealing, Writer, ledger_entry};
 
 /// The steps of a seal, behind each of which a machine may stop. Tests let it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Seal<'_> {
             return Ok(None);
         }
         let (due_epoch, due_key) = self.due(writer, last)?;
-        let file = self.sealer.custody.keys.epoch(&self.sealer.origin)?;
+        let file = self.sealer.custody.keys.epoch(&self.sealer.origin, PATIENCE)?;
         self.step(Step::KeysRead)?;
         let (epoch, seam) = self.keys(&file, due_epoch, due_key)?;
         self.step(Step::KeysWritten)?;
@@ -254,8 +254,7 @@ impl Ledger {
             return Vec::new();
         }
         let explain = |error| LedgerError::from_io(&self.path, error);
-        let advanced =
-            sealed.epoch.advance().map_err(explain).and_then(|epoch| sealed.file.write(&epoch));
+        let advanced = sealed.epoch.advance().map_err(explain).and_then(|epoch| sealed.file.write(&epoch));
         let mut trouble: Vec<String> = advanced.err().map(|error| error.to_string()).into_iter().collect();
         if told && !stops(Step::Advanced) {
             trouble.extend(sealer.custody.anchor(&sealed.note));
@@ -263,3 +262,7 @@ impl Ledger {
         trouble
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests prepare files and processes the plain way")]
+mod tests;

@@ -196,7 +196,7 @@ const LOG_PAGES_MAX: i64 = 4_096;
 const CACHE_PAGES: i64 = 64;
 
 /// How long to wait for another writer's commit.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Ledger {
     /// Opens a ledger for writing; begins one where there is none.
@@ -307,7 +307,7 @@ impl Ledger {
         // Another process may have begun it meanwhile.
         let there: i64 = tx.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(explain)?;
         if there == 0 {
-            custody.keys.epoch(&origin)?.write(&epoch)?;
+            custody.keys.epoch(&origin, PATIENCE)?.write(&epoch)?;
             tx.execute_batch(TABLES).map_err(explain)?;
             let mut writer = Writer::new(&tx).map_err(explain)?;
             writer.append(&entry, (0, Hash::ZERO)).map_err(|e| e.explained(&path))?;

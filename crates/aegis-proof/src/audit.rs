@@ -10,12 +10,9 @@ use crate::checkpoint::{Checkpoint, Origin, TrustRoot};
 use crate::fault::{Fault, FaultKind};
 use crate::note::{Note, PublicKey};
 use crate::outline::{Kind, LedgerStart, Moment, Outline};
-use crate::record::{Hash, Place};
+use crate::record::{Hash, NIL_SESSION, Place};
 use crate::register::Line;
 use crate::tree::Frontier;
-
-/// The session of what the ledger says of itself: the nil UUID (RFC 9562, section 5.9).
-pub const NIL_SESSION: &str = "00000000-0000-0000-0000-000000000000";
 
 /// The producer of what the ledger says of itself.
 pub const LEDGER: &str = "ledger";
@@ -399,6 +396,9 @@ impl Audit {
 
     /// A ledger without a single record, where something outside knows of some.
     fn hold_nothing(&self) -> Option<Fault> {
+        if let Some(trust) = &self.outside.trust {
+            return Some(Fault { seq: 1, kind: FaultKind::Replaced(trust.origin.to_string()) });
+        }
         let known = self.references.iter().map(|reference| (reference.size, reference.kept.clone())).max()?;
         Some(Fault { seq: 1, kind: FaultKind::RolledBack(known.0, known.1) })
     }

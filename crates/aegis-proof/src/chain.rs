@@ -46,7 +46,7 @@ impl Chain {
     ) -> Result<(Place<'r>, E), Fault> {
         let fault = |kind| Fault { seq, kind };
         if seq > self.next {
-            return Err(fault(FaultKind::Removed(self.next)));
+            return Err(Fault { seq: self.next, kind: FaultKind::Removed(seq - 1) });
         }
         let unreadable = |error: RecordError| fault(FaultKind::NotARecord(error.to_string()));
         if !is_canonical(record) {
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(numbered(&altered), Err(Fault { seq: 6, kind: FaultKind::Altered }));
 
         let gone = (1..).zip(&good).filter(|(seq, _)| *seq != 4 && *seq != 5);
-        assert_eq!(check(gone), Err(Fault { seq: 6, kind: FaultKind::Removed(4) }));
+        assert_eq!(check(gone), Err(Fault { seq: 4, kind: FaultKind::Removed(5) }));
 
         let mut swapped = good.clone();
         swapped.swap(2, 3);

@@ -18,7 +18,7 @@ pub enum FaultKind {
     NotARecord(String),
     /// The hash of the entry before is another: that one was altered, or entries were exchanged.
     Altered,
-    /// Entries are missing before this one: from this number on.
+    /// Entries are missing from this one on, up to the number given.
     Removed(u64),
     /// The record stands in another place than it says.
     Reordered(u64),
@@ -86,10 +86,8 @@ impl fmt::Display for Fault {
                 let before = seq.saturating_sub(1);
                 write!(f, "entry {seq} does not follow from entry {before}: one of the two was altered")
             }
-            FaultKind::Removed(first) if *first + 1 == seq => write!(f, "entry {first} was removed"),
-            FaultKind::Removed(first) => {
-                write!(f, "entries {first} to {} were removed", seq.saturating_sub(1))
-            }
+            FaultKind::Removed(last) if *last == seq => write!(f, "entry {seq} was removed"),
+            FaultKind::Removed(last) => write!(f, "entries {seq} to {last} were removed"),
             FaultKind::Reordered(says) => write!(f, "entry {seq} says that it is entry {says}"),
             FaultKind::Lost { producer, due, came } => {
                 write!(f, "entry {seq}: events {due} to {} of {producer} are missing", came.saturating_sub(1))

@@ -18,6 +18,9 @@ pub const RECORD_MAX: usize = 65_535;
 /// The version of the format that this crate writes.
 pub const VERSION: u64 = 1;
 
+/// The session of what the ledger says of itself: the nil UUID (RFC 9562, section 5.9).
+pub const NIL_SESSION: &str = "00000000-0000-0000-0000-000000000000";
+
 /// The longest name of a producer, in bytes.
 const PRODUCER_MAX: usize = 32;
 
@@ -158,12 +161,10 @@ pub struct Sealed {
 /// # Errors
 /// The record would be too large, or the header has a value that it can't have.
 pub fn seal(header: &Header, event: &[u8]) -> Result<Sealed, RecordError> {
-    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if header.producer.id.is_empty() || header.producer.id.len() > PRODUCER_MAX || !plain(&header.producer.id)
-    {
-        return Err(RecordError::Field("producer"));
+    if !is_producer(&header.producer.id) {
+        return Err(RecordError::Field("producer.id"));
     }
-    if header.session.len() != 36 || !plain(&header.session) {
+    if !is_session(&header.session) {
         return Err(RecordError::Field("session"));
     }
     let mut bytes = Vec::with_capacity(event.len() + 240);
@@ -205,8 +206,7 @@ pub struct Parsed<'a, E> {
     prev: &'a str,
     #[serde(borrow)]
     producer: ProducerRef<'a>,
-    #[serde(default)]
-    recovered: bool,
+    recovered: Option<bool>,
     seq: u64,
     session: &'a str,
     v: u64,
@@ -217,9 +217,28 @@ pub struct Parsed<'a, E> {
 #[serde(deny_unknown_fields)]
 struct ProducerRef<'a> {
     id: &'a str,
-    #[serde(default)]
-    lost: u64,
+    lost: Option<u64>,
     n: u64,
+}
+
+/// Says whether a name may be a producer's.
+fn is_producer(name: &str) -> bool {
+    !name.is_empty() && name.len() <= PRODUCER_MAX && name.bytes().all(is_plain)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+/// Says whether a text is a session's: a version 7 UUID, or the nil one (RFC 9562).
+fn is_session(text: &str) -> bool {
+    let digit = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        14 => byte == b'7',
+        19 => matches!(byte, b'8' | b'9' | b'a' | b'b'),
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    text == NIL_SESSION || (text.len() == 36 && text.bytes().enumerate().all(digit))
 }
 
 /// What a record says of its own place, within its bytes: as [`Header`], without a copy.
@@ -250,12 +269,24 @@ impl<'a, E> Parsed<'a, E> {
         if self.v != VERSION {
             return Err(RecordError::Version(self.v));
         }
+        // What has no meaning is absent.
+        let checks = [
+            (is_producer(self.producer.id), "producer.id"),
+            (self.producer.lost != Some(0), "producer.lost"),
+            (self.producer.n > 0, "producer.n"),
+            (self.recovered != Some(false), "recovered"),
+            (self.seq > 0, "seq"),
+            (is_session(self.session), "session"),
+        ];
+        if let Some((_, field)) = checks.into_iter().find(|(good, _)| !good) {
+            return Err(RecordError::Field(field));
+        }
         Ok(Place {
             prev: Hash::from_hex(self.prev).ok_or(RecordError::Field("prev"))?,
             producer: self.producer.id,
-            lost: self.producer.lost,
+            lost: self.producer.lost.unwrap_or(0),
             n: self.producer.n,
-            recovered: self.recovered,
+            recovered: self.recovered.unwrap_or(false),
             seq: self.seq,
             session: self.session,
         })
@@ -345,7 +376,7 @@ mod tests {
         for id in ["", "a\"b", "ä", &"a".repeat(33)] {
             let mut bad = header(false, 1, 1);
             bad.producer.id = (*id).to_owned();
-            assert!(matches!(seal(&bad, b"{}"), Err(RecordError::Field("producer"))), "{id}");
+            assert!(matches!(seal(&bad, b"{}"), Err(RecordError::Field("producer.id"))), "{id}");
         }
         let mut bad = header(false, 1, 1);
         bad.session.push('"');
