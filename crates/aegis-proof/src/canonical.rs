@@ -56,6 +56,20 @@ pub fn is_canonical(bytes: &[u8]) -> bool {
     scan.value(DEPTH_MAX).is_some() && scan.rest.is_empty()
 }
 
+/// The bytes at which the plain part of a string ends.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < b' ' {
+        special[byte as usize] = true;
+        byte += 1;
+    }
+    special[b'"' as usize] = true;
+    special[b'\\' as usize] = true;
+    special
+};
+
 /// What is still to be read. Each step returns nothing where the bytes are not canonical.
 struct Scan<'a> {
     rest: &'a [u8],
@@ -139,7 +153,7 @@ impl<'a> Scan<'a> {
     fn string(&mut self) -> Option<()> {
         self.take(b'"')?;
         loop {
-            let plain = self.rest.iter().position(|b| *b == b'"' || *b == b'\\' || *b < b' ')?;
+            let plain = self.rest.iter().position(|b| SPECIAL.get(usize::from(*b)) != Some(&false))?;
             self.rest = self.rest.get(plain..)?;
             match self.next()? {
                 b'"' => return Some(()),

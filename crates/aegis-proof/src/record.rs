@@ -24,6 +24,22 @@ pub const NIL_SESSION: &str = "00000000-0000-0000-0000-000000000000";
 /// The longest name of a producer, in bytes.
 const PRODUCER_MAX: usize = 32;
 
+/// What is no hexadecimal digit.
+const NO_DIGIT: u8 = 0x80;
+
+/// The value of each byte as a lower-case hexadecimal digit: each record has 64 of them.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+        digits[digit as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
 /// A SHA-256 hash; hexadecimal in records.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash([u8; 32]);
@@ -47,20 +63,19 @@ impl Hash {
     /// Reads 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
-        if text.len() != 64 {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != 32 || !rest.is_empty() {
             return None;
         }
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let [high, low] = pair else { return None };
-            *byte = digit(*high)? << 4 | digit(*low)?;
+        let mut bytes = [0; 32];
+        let mut wrong = 0;
+        let digit = |byte: u8| DIGITS.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT);
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            let (high, low) = (digit(*high), digit(*low));
+            wrong |= high | low;
+            *byte = high << 4 | low & 15;
         }
-        Some(Self(bytes))
+        (wrong & NO_DIGIT == 0).then_some(Self(bytes))
     }
 
     /// Appends the 64 hexadecimal digits.
@@ -354,6 +369,22 @@ mod tests {
             recovered,
             seq,
             session: "01890a5d-ac96-774b-bcce-b302099a8057".into(),
+        }
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_lower_case_and_sixty_four() {
+        let hash = leaf(b"x");
+        assert_eq!(Hash::from_hex(&hash.to_string()), Some(hash));
+        let text = hash.to_string();
+        for bad in [
+            text.get(1..).unwrap(),
+            &format!("{text}0"),
+            &text.to_uppercase(),
+            &text.replacen('0', "g", 1),
+            "",
+        ] {
+            assert_eq!(Hash::from_hex(bad), None, "{bad}");
         }
     }
 
