@@ -50,7 +50,7 @@ BARS = {
     "git": (1.3, "x", True),
     "cargo": (1.1, "x", True),
     "append": (50_000.0, "records/s", False),
-    "verify": (400_000.0, "records/s", False),
+    "verify": (300_000.0, "records/s", False),
     "memory": (64.0, "MiB", True),
 }
 

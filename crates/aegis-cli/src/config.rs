@@ -55,31 +55,34 @@ impl Organisation {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum WrittenAnchor {
-    File(PathBuf),
-    Syslog(PathBuf),
-    Journald(PathBuf),
+    File(Absolute),
+    Syslog(Absolute),
+    Journald(Absolute),
+}
+
+/// A path that does not hang on where a command is started.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "PathBuf")]
+struct Absolute(PathBuf);
+
+impl TryFrom<PathBuf> for Absolute {
+    type Error = String;
+
+    fn try_from(path: PathBuf) -> Result<Self, String> {
+        if path.is_absolute() {
+            return Ok(Self(path));
+        }
+        Err(format!("the path `{}` must be absolute", path.display()))
+    }
 }
 
 fn anchors<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<AnchorTarget>, D::Error> {
-    let written = Vec::<WrittenAnchor>::deserialize(deserializer)?;
-    written
-        .into_iter()
-        .map(|anchor| {
-            let (WrittenAnchor::File(path) | WrittenAnchor::Syslog(path) | WrittenAnchor::Journald(path)) =
-                &anchor;
-            if !path.is_absolute() {
-                return Err(serde::de::Error::custom(format!(
-                    "the path `{}` must be absolute",
-                    path.display()
-                )));
-            }
-            Ok(match anchor {
-                WrittenAnchor::File(path) => AnchorTarget::File(path),
-                WrittenAnchor::Syslog(path) => AnchorTarget::Syslog(path),
-                WrittenAnchor::Journald(path) => AnchorTarget::Journald(path),
-            })
-        })
-        .collect()
+    let target = |written| match written {
+        WrittenAnchor::File(Absolute(path)) => AnchorTarget::File(path),
+        WrittenAnchor::Syslog(Absolute(path)) => AnchorTarget::Syslog(path),
+        WrittenAnchor::Journald(Absolute(path)) => AnchorTarget::Journald(path),
+    };
+    Ok(Vec::<WrittenAnchor>::deserialize(deserializer)?.into_iter().map(target).collect())
 }
 
 /// A configuration's file, as written.

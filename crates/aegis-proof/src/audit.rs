@@ -491,3 +491,165 @@ fn list<T>(findings: &mut Vec<T>, finding: T) {
         findings.push(finding);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Header, Producer, seal};
+    use crate::{SecretKey, canonical};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    const SESSION: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+    /// Writes a ledger as the format says, with times of the test's choice.
+    struct Pen {
+        records: Vec<(Vec<u8>, Option<String>)>,
+        tree: Frontier,
+        prev: Hash,
+        counters: [u64; 2],
+        identity: SecretKey,
+        origin: Origin,
+        epoch: u64,
+    }
+
+    fn key(epoch: u64) -> SecretKey {
+        let mut seed = [9; 32];
+        seed[0] = u8::try_from(epoch).unwrap();
+        SecretKey::from_seed(&seed)
+    }
+
+    impl Pen {
+        fn new() -> Self {
+            let identity = SecretKey::from_seed(&[1; 32]);
+            let origin = Origin::of(&identity.public(), &key(1).public());
+            let (prev, tree) = (Hash::ZERO, Frontier::default());
+            let mut pen =
+                Self { records: Vec::new(), tree, prev, counters: [0; 2], identity, origin, epoch: 1 };
+            let start = json!({"ledger_start": {
+                "identity": pen.identity.public().to_base64(),
+                "key": key(1).public().to_base64(),
+                "origin": pen.origin.as_str(),
+            }});
+            pen.write(0, 0, &start);
+            pen
+        }
+
+        fn write(&mut self, second: u32, mono_us: u64, what: &Value) {
+            let of_ledger = ["ledger_start", "seal", "seam"].iter().any(|kind| what.get(kind).is_some());
+            let counter = &mut self.counters[usize::from(of_ledger)];
+            *counter += 1;
+            let producer =
+                Producer { id: if of_ledger { LEDGER } else { "session" }.into(), lost: 0, n: *counter };
+            let session = if of_ledger { NIL_SESSION } else { SESSION }.to_owned();
+            let seq = self.records.len() as u64 + 1;
+            let header = Header { prev: self.prev, producer, recovered: false, seq, session };
+            let at = format!("2026-01-02T03:04:{second:02}.000000000Z");
+            let event = canonical(&json!({"at": at, "mono_us": mono_us, "what": what})).unwrap();
+            let sealed = seal(&header, &event).unwrap();
+            self.prev = sealed.leaf;
+            self.tree.push(sealed.leaf);
+            self.records.push((sealed.bytes, None));
+        }
+
+        fn seal(&mut self, second: u32, mono_us: u64) {
+            let next = key(self.epoch + 1).public().to_base64();
+            self.write(second, mono_us, &json!({"seal": {"epoch": self.epoch, "next": next}}));
+            let size = self.tree.size();
+            let checkpoint = Checkpoint { origin: self.origin.clone(), size, root: self.tree.root() };
+            self.records.last_mut().unwrap().1 = Some(checkpoint.sign(&self.identity, &key(self.epoch)));
+            self.epoch += 1;
+        }
+    }
+
+    fn judge(records: &[(Vec<u8>, Option<String>)], outside: Outside) -> Verdict {
+        let mut audit = Audit::new(outside);
+        for (seq, (record, note)) in (1..).zip(records) {
+            if let Err(fault) = audit.push(seq, record, note.as_deref()) {
+                return audit.finish(Some(fault), None);
+            }
+        }
+        audit.finish(None, None)
+    }
+
+    #[test]
+    fn silence_and_a_clock_that_was_set_back_are_no_fault_and_told() {
+        let mut pen = Pen::new();
+        pen.seal(1, 1_000_000_000);
+        pen.write(2, 1_000_000_000, &json!({"session_start": {}}));
+        pen.seal(10, 1_000_000_100);
+        // Exactly as long as may be, then a moment longer; then the machine starts anew.
+        pen.seal(10, 1_000_000_100 + SILENCE_US);
+        pen.seal(9, 1_000_000_101 + 2 * SILENCE_US);
+        pen.seal(7, 5);
+        pen.write(8, 6, &json!({"session_end": {}}));
+        pen.seal(8, 7);
+        pen.seal(8, 8 + SILENCE_US);
+        let verdict = judge(&pen.records, Outside::default());
+        assert_eq!(verdict.fault, None);
+        assert_eq!(verdict.findings.silences, [(5, 6)]);
+        assert_eq!(verdict.findings.clock_set_back, [7], "by two seconds, not by one");
+        assert_eq!((verdict.checkpoints, verdict.sealed, verdict.grade), (7, 10, Grade::SelfConsistent));
+    }
+
+    #[test]
+    fn what_a_ledger_says_of_itself_stands_in_its_place() {
+        let mut pen = Pen::new();
+        pen.write(1, 1, &json!({"seam": {"detail": "x", "epoch": 1, "key": key(5).public().to_base64()}}));
+        let word = |pen: &Pen| {
+            judge(&pen.records, Outside::default()).fault.map(|fault| (fault.seq, fault.kind.word()))
+        };
+        assert_eq!(word(&pen), Some((2, "not_a_record")), "a seam at the end");
+        pen.write(1, 1, &json!({"gap": {}}));
+        assert_eq!(word(&pen), Some((3, "not_a_record")), "something else behind a seam");
+        let mut pen = Pen::new();
+        pen.epoch = 2;
+        pen.seal(1, 1);
+        assert_eq!(word(&pen), Some((2, "not_a_record")), "another epoch");
+        let mut pen = Pen::new();
+        pen.write(1, 1, &json!({"ledger_start": {
+            "identity": pen.identity.public().to_base64(), "key": key(1).public().to_base64(), "origin": pen.origin.as_str(),
+        }}));
+        assert_eq!(word(&pen), Some((2, "not_a_record")), "another start");
+        let mut pen = Pen::new();
+        pen.write(1, 1, &json!({"gap": {}}));
+        pen.seal(1, 1);
+        let note = pen.records[2].1.take();
+        pen.records[1].1 = note;
+        assert_eq!(word(&pen), Some((2, "forged")), "a checkpoint where no seal is");
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_byte_anywhere_is_found(at in any::<prop::sample::Index>(), in_note: bool, bit in 0u8..8) {
+            let mut pen = Pen::new();
+            pen.write(1, 1, &json!({"session_start": {}}));
+            pen.seal(1, 2);
+            pen.write(1, 3, &json!({"gap": {}}));
+            pen.seal(2, 4);
+            let record = at.index(5);
+            let (bytes, note) = &mut pen.records[record];
+            match note {
+                Some(note) if in_note => {
+                    let mut changed = note.clone().into_bytes();
+                    let place = at.index(changed.len());
+                    changed[place] ^= 1 << bit;
+                    *note = String::from_utf8_lossy(&changed).into_owned();
+                }
+                _ => {
+                    let place = at.index(bytes.len());
+                    bytes[place] ^= 1 << bit;
+                }
+            }
+            prop_assert!(judge(&pen.records, Outside::default()).fault.is_some());
+        }
+
+        #[test]
+        fn any_bytes_are_judged_without_panic(record: Vec<u8>, note: Option<String>, line: String) {
+            let anchor = Anchor { note: line.clone(), kept: String::new(), named: true };
+            let register = Line::parse(&line).into_iter().collect();
+            let outside = Outside { anchors: vec![anchor], register, ..Outside::default() };
+            drop(judge(&[(record, note)], outside));
+        }
+    }
+}

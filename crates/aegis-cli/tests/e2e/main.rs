@@ -13,6 +13,7 @@ mod ground_truth;
 mod hostile;
 mod plain;
 mod programs;
+mod proof;
 mod readme;
 mod session;
 mod support;

@@ -15,10 +15,9 @@ use crate::store::{Ledger, Sealing};
 use crate::verify::{Held, Verdict};
 use make::{Dice, Home, STEPS};
 
-/// How many ledgers are made; many more in a long run.
+/// How many ledgers are made; many more in a long run, which is built with `AEGIS_TEST_LEDGERS`.
 fn rounds(short: u64) -> u64 {
-    let asked = std::env::var("AEGIS_TEST_LEDGERS").ok().and_then(|count| count.parse().ok());
-    asked.unwrap_or(short)
+    option_env!("AEGIS_TEST_LEDGERS").and_then(|count| count.parse().ok()).unwrap_or(short)
 }
 
 /// What is kept elsewhere.
