@@ -789,6 +789,48 @@ mod tests {
     }
 
     #[test]
+    fn seals_come_when_they_are_due() {
+        let kind = |name: &str| {
+            let kind = KINDS.iter().position(|known| *known == name).unwrap();
+            let (session, class) =
+                (SessionId::NIL, Class { kind: u8::try_from(kind).unwrap(), action: None });
+            Entry {
+                session,
+                producer: SESSION,
+                n: None,
+                recovered: false,
+                bytes: Cow::Borrowed(b""),
+                at: 0,
+                class,
+            }
+        };
+        let open = Appended { seq: 1, ..Appended::default() };
+        let sealed = Appended { sealed: Some(2), ..open.clone() };
+        let (now, told) = (Sealing::Now { told: true }, Sealing::Now { told: false });
+        let mut seals = Seals::begin(1_000);
+        assert_eq!((seals.due_us(), seals.sealing(2_000, false)), (1_000 + HEARTBEAT_US, Sealing::WhenMany));
+        assert_eq!(seals.sealing(1_000 + HEARTBEAT_US, false), Sealing::Heartbeat);
+        // What is not urgent waits, what is waits for less, and never longer than it may.
+        seals.committed(&open, &[kind("action")], Sealing::WhenMany, 5_000);
+        assert_eq!(seals.due_us(), 5_000 + SEAL_US);
+        let urgent = 200_000;
+        seals.committed(&open, &[kind("action"), kind("gap")], Sealing::WhenMany, urgent);
+        assert_eq!(seals.due_us(), urgent + SEAL_GATHER_US);
+        assert_eq!(seals.sealing(urgent + SEAL_GATHER_US - 1, false), Sealing::WhenMany);
+        assert_eq!(seals.sealing(urgent + SEAL_GATHER_US, false), now);
+        seals.committed(&sealed, &[], now, 300_000);
+        assert_eq!(seals.due_us(), 300_000 + HEARTBEAT_US);
+        // Ten a second at the most, and the register hears of one a minute.
+        seals.committed(&open, &[kind("refusal")], Sealing::WhenMany, 300_001);
+        assert_eq!(seals.due_us(), 300_000 + SEAL_URGENT_US);
+        assert_eq!(seals.sealing(seals.due_us(), false), told);
+        assert_eq!(seals.sealing(300_002, true), now, "an end is sealed at once");
+        seals.committed(&sealed, &[], told, 400_000);
+        seals.committed(&open, &[kind("session_start")], Sealing::WhenMany, 300_000 + TELL_US);
+        assert_eq!(seals.sealing(seals.due_us(), false), now);
+    }
+
+    #[test]
     fn a_queue_keeps_the_bytes_of_what_stays() {
         let queued = |n: u64, bytes| Queued {
             about: About { kind: Kind::Event, n, at: 0, class: Class { kind: 0, action: None } },
