@@ -19,6 +19,7 @@ pub mod query;
 pub mod raw;
 pub mod recorder;
 pub mod recovery;
+mod schedule;
 pub mod seal;
 pub mod spool;
 pub mod store;
