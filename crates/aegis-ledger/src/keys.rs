@@ -241,6 +241,16 @@ impl Keys {
         }
     }
 
+    /// Syncs the folder, so that a new file in it survives a loss of power.
+    ///
+    /// # Errors
+    /// That of `fsync(2)`.
+    pub fn sync(&self) -> Result<(), LedgerError> {
+        File::open(&self.0)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| LedgerError::from_io(&self.0, error))
+    }
+
     /// Reads the public halves of the keys of a ledger; nothing where there are none, or none that can be read.
     #[must_use]
     pub fn epoch_public(&self, origin: &Origin) -> Option<EpochKeys> {

@@ -308,6 +308,7 @@ impl Ledger {
         let there: i64 = tx.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(explain)?;
         if there == 0 {
             custody.keys.epoch(&origin, PATIENCE)?.write(&epoch)?;
+            custody.keys.sync()?;
             tx.execute_batch(TABLES).map_err(explain)?;
             let mut writer = Writer::new(&tx).map_err(explain)?;
             writer.append(&entry, (0, Hash::ZERO)).map_err(|e| e.explained(&path))?;
