@@ -92,8 +92,12 @@ pub struct Findings {
     pub seams: Vec<u64>,
     /// How many entries are gaps in what was seen.
     pub gaps: u64,
+    /// The first of them.
+    pub gap_entries: Vec<u64>,
     /// How many entries were taken in from dead sessions.
     pub recovered: u64,
+    /// The first of them.
+    pub recovered_entries: Vec<u64>,
     /// Pairs of entries between which a session lived and nothing was sealed.
     pub silences: Vec<(u64, u64)>,
     /// Seals whose clock was set back.
@@ -263,7 +267,10 @@ impl Audit {
             return Err("behind a seam stands a seal");
         }
         self.after_seam = false;
-        self.findings.recovered += u64::from(place.recovered);
+        if place.recovered {
+            self.findings.recovered += 1;
+            list(&mut self.findings.recovered_entries, seq);
+        }
         match &event.what {
             Kind::LedgerStart(start) => {
                 if Origin::of(&start.identity, &start.key) != start.origin {
@@ -287,7 +294,10 @@ impl Audit {
                 self.after_seam = true;
                 list(&mut self.findings.seams, seq);
             }
-            Kind::Gap(_) => self.findings.gaps += 1,
+            Kind::Gap(_) => {
+                self.findings.gaps += 1;
+                list(&mut self.findings.gap_entries, seq);
+            }
             Kind::SessionStart(_) => {
                 self.live.insert(place.session.to_owned());
             }
@@ -587,6 +597,7 @@ mod tests {
         pen.seal(8, 8 + SILENCE_US);
         let verdict = judge(&pen.records, Outside::default());
         assert_eq!(verdict.fault, None);
+        assert_eq!((verdict.findings.gaps, verdict.findings.gap_entries.len()), (0, 0));
         assert_eq!(verdict.findings.silences, [(5, 6)]);
         assert_eq!(verdict.findings.clock_set_back, [7], "by two seconds, not by one");
         assert_eq!((verdict.checkpoints, verdict.sealed, verdict.grade), (7, 10, Grade::SelfConsistent));

@@ -113,7 +113,9 @@ fn verdict_json(source: &Source, verdict: &Verdict) -> serde_json::Value {
         "checkpoints": proof.checkpoints,
         "sealed": proof.sealed,
         "recovered": findings.recovered,
+        "recovered_entries": findings.recovered_entries,
         "gaps": findings.gaps,
+        "gap_entries": findings.gap_entries,
         "seams": findings.seams,
         "silences": findings.silences,
         "clock_set_back": findings.clock_set_back,
@@ -145,8 +147,8 @@ fn write_verdict(out: &mut impl std::io::Write, source: &Source, verdict: &Verdi
     };
     line("checkpoints", format!("{}, up to entry {}{tail}", proof.checkpoints, proof.sealed))?;
     line("head", proof.head.to_string())?;
-    line("gaps", findings.gaps.to_string())?;
-    line("recovered", findings.recovered.to_string())?;
+    line("gaps", counted(findings.gaps, &findings.gap_entries))?;
+    line("recovered", counted(findings.recovered, &findings.recovered_entries))?;
     let list = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     if !findings.seams.is_empty() {
         let text = "a key was lost, the identity key alone vouches for the next";
@@ -177,6 +179,16 @@ fn write_verdict(out: &mut impl std::io::Write, source: &Source, verdict: &Verdi
         line("register", format!("{} of its lines are damaged", verdict.bad_register_lines))?;
     }
     Ok(())
+}
+
+/// How many of a number of entries are named for a person; JSON output has more.
+const NAMED: usize = 12;
+
+/// Says how many entries there are, and which are the first.
+fn counted(count: u64, entries: &[u64]) -> String {
+    let named: Vec<String> = entries.iter().take(NAMED).map(u64::to_string).collect();
+    let more = if count > named.len() as u64 { " ..." } else { "" };
+    if named.is_empty() { count.to_string() } else { format!("{count}: entries {}{more}", named.join(", ")) }
 }
 
 /// Says what a grade means.

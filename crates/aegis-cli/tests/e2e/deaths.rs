@@ -72,6 +72,13 @@ fn one(world: &World, victim: Victim, round: usize) {
     }
     let (code, verdict) = world.verdict("victim");
     assert_eq!(code, 0, "{victim:?}: {verdict}");
+    // What was taken in, and that the session was lost, is said entry by entry.
+    for (count, listed) in [("gaps", "gap_entries"), ("recovered", "recovered_entries")] {
+        let listed = verdict[listed].as_array().unwrap().len() as u64;
+        assert_eq!(verdict[count], listed, "{victim:?}: {verdict}");
+        assert!(listed > 0 || !matches!(victim, Victim::Session), "{victim:?}: {verdict}");
+    }
+    assert_eq!(verdict["sealed"], verdict["entries"], "{victim:?}: {verdict}");
     assert_eq!(last(&entries)["kind"], "session_end");
     assert!(last(&entries)["end"]["failure"].is_string());
 }
