@@ -3,7 +3,7 @@
 //! [`Audit::push`] takes records one after the other, each with the checkpoint that covers it as its last, if there is
 //! one. [`Audit::finish`] compares with what lies outside and says how far the ledger can be trusted.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::chain::Chain;
 use crate::checkpoint::{Checkpoint, Origin, TrustRoot};
@@ -129,26 +129,14 @@ pub struct Verdict {
     pub findings: Findings,
 }
 
-/// A root that is known from outside.
-#[derive(Debug)]
-struct Reference {
-    size: u64,
-    root: Hash,
-    kept: String,
-    /// Whether the ledger's tree had this root at that size; nothing where it is not that large.
-    agrees: Option<bool>,
-}
-
 /// A check in progress.
 #[derive(Debug)]
 pub struct Audit {
     chain: Chain,
     tree: Frontier,
     outside: Outside,
-    /// Sorted by size.
-    references: Vec<Reference>,
-    /// The first of them that is not yet compared.
-    reference: usize,
+    /// The ledger's own root at each size at which one is known from outside; nothing where it is not that large.
+    roots: BTreeMap<u64, Option<Hash>>,
     start: Option<(LedgerStart, String)>,
     due_epoch: u64,
     due_key: PublicKey,
@@ -169,27 +157,18 @@ impl Audit {
     /// Begins the check of a ledger that will be held to this.
     #[must_use]
     pub fn new(outside: Outside) -> Self {
-        let of_anchor = |anchor: &Anchor| {
-            let text = Note::parse(&anchor.note)?.text;
-            let Checkpoint { size, root, .. } = Checkpoint::parse(text)?;
-            Some(Reference { size, root, kept: anchor.kept.clone(), agrees: None })
-        };
-        let of_line = |line: &Line| Reference {
-            size: line.size,
-            root: line.root,
-            kept: "the home's register".to_owned(),
-            agrees: None,
-        };
-        let anchors = outside.anchors.iter().filter_map(of_anchor);
-        let mut references: Vec<Reference> = anchors.chain(outside.register.iter().map(of_line)).collect();
-        // Stable: of the same size, anchors stay first.
-        references.sort_by_key(|reference| reference.size);
+        let size = |anchor: &Anchor| Some(Checkpoint::parse(Note::parse(&anchor.note)?.text)?.size);
+        let anchors = outside.anchors.iter().filter_map(size);
+        let sizes = anchors.chain(outside.register.iter().map(|line| line.size));
+        let mut roots: BTreeMap<u64, Option<Hash>> = sizes.map(|size| (size, None)).collect();
+        if let Some(empty) = roots.get_mut(&0) {
+            *empty = Some(Frontier::default().root());
+        }
         Self {
             chain: Chain::default(),
             tree: Frontier::default(),
             outside,
-            references,
-            reference: 0,
+            roots,
             start: None,
             due_epoch: 1,
             due_key: PublicKey::from_bytes([0; 32]),
@@ -217,7 +196,9 @@ impl Audit {
         let (place, event) = self.chain.push_with::<Outline<'r>>(seq, record)?;
         let (_, leaf) = self.chain.head();
         self.tree.push(leaf);
-        self.compare();
+        if let Some(root) = self.roots.get_mut(&seq) {
+            *root = Some(self.tree.root());
+        }
         let outcome = self.take(&place, &event).map_err(|why| FaultKind::NotARecord(why.into()));
         outcome.map_err(fault)?;
         match (note, &event.what) {
@@ -233,19 +214,6 @@ impl Audit {
             (None, _) => {}
         }
         Ok((place, event))
-    }
-
-    /// Compares the tree with what is known of it at this size.
-    fn compare(&mut self) {
-        while let Some(reference) = self.references.get_mut(self.reference) {
-            if reference.size > self.tree.size() {
-                break;
-            }
-            if reference.size == self.tree.size() {
-                reference.agrees = Some(reference.root == self.tree.root());
-            }
-            self.reference += 1;
-        }
     }
 
     /// Takes note of an event; says what is wrong with it as a record of a ledger.
@@ -346,12 +314,6 @@ impl Audit {
         Ok(())
     }
 
-    /// Says where each session that has not ended stands: how many there are.
-    #[must_use]
-    pub fn live(&self) -> usize {
-        self.live.len()
-    }
-
     /// Ends the check. `beyond` is the size of the first checkpoint that covers more than there is.
     #[must_use]
     pub fn finish(mut self, fault: Option<Fault>, beyond: Option<u64>) -> Verdict {
@@ -409,8 +371,9 @@ impl Audit {
         if let Some(trust) = &self.outside.trust {
             return Some(Fault { seq: 1, kind: FaultKind::Replaced(trust.origin.to_string()) });
         }
-        let known = self.references.iter().map(|reference| (reference.size, reference.kept.clone())).max()?;
-        Some(Fault { seq: 1, kind: FaultKind::RolledBack(known.0, known.1) })
+        let (size, _) = self.roots.last_key_value()?;
+        let kept = "what is kept outside".to_owned();
+        Some(Fault { seq: 1, kind: FaultKind::RolledBack(*size, kept) })
     }
 
     fn hold_to_anchors(&mut self, start: &LedgerStart, records: u64) -> Result<bool, Fault> {
@@ -448,13 +411,10 @@ impl Audit {
         if size > records {
             return Err(Fault { seq: records + 1, kind: FaultKind::RolledBack(size, kept) });
         }
-        let known = self.references.iter().filter(|r| r.size == size && r.root == root);
-        let agrees = if size == 0 {
-            root == Frontier::default().root()
-        } else {
-            known.clone().any(|r| r.agrees == Some(true))
-        };
-        if agrees { Ok(()) } else { Err(Fault { seq: size, kind: FaultKind::Forked(kept) }) }
+        if self.roots.get(&size) == Some(&Some(root)) {
+            return Ok(());
+        }
+        Err(Fault { seq: size, kind: FaultKind::Forked(kept) })
     }
 
     fn hold_to_register(&self, start: &LedgerStart, begun: &str, records: u64) -> Result<bool, Fault> {
