@@ -7,9 +7,10 @@ use std::path::Path;
 
 /// The crates that ship, with their layers: an edge points to a lower one. Layers without a crate yet are
 /// kept free for those that `docs/ARCHITECTURE.md` names.
-const LAYERS: [(&str, u8); 8] = [
+const LAYERS: [(&str, u8); 9] = [
     ("aegis-types", 0),
     ("aegis-proof", 0),
+    ("aegis-policy", 1),
     ("aegis-export", 1),
     ("aegis-sys", 1),
     ("aegis-observer", 2),
@@ -22,14 +23,15 @@ const LAYERS: [(&str, u8); 8] = [
 const DEVELOPMENT: [&str; 2] = ["aegis-harness", "xtask"];
 
 /// What only certain crates may link, and which.
-const CONFINED: [(&str, &[&str]); 3] = [
+const CONFINED: [(&str, &[&str]); 4] = [
+    ("cedar-policy", &["aegis-policy"]),
     ("rusqlite", &["aegis-ledger"]),
     ("clap", &["aegis-cli"]),
     ("libc", &["aegis-sys", "aegis-observer", "aegis-session", "aegis-harness"]),
 ];
 
 /// Crates that see no system: neither files nor sockets, clocks nor threads.
-const PURE: [&str; 3] = ["aegis-types", "aegis-proof", "aegis-export"];
+const PURE: [&str; 4] = ["aegis-types", "aegis-proof", "aegis-policy", "aegis-export"];
 
 /// What a pure crate may not link, and may not name.
 const EFFECTS: [&str; 4] = ["rustix", "libc", "rusqlite", "tokio"];

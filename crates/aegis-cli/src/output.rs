@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write};
 
 use aegis_export::shown::command_line;
 use aegis_export::{resource_text, shown};
-use aegis_types::{Direction, Event, ExitStatus, Outcome, What};
+use aegis_types::{Direction, Event, ExitStatus, Outcome, PolicyChange, What};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde_json::Value;
 
@@ -100,6 +100,19 @@ pub(crate) fn entry_line(event: &Event) -> String {
             "",
             format!("epoch {} has another key: {}", seam.epoch, shown(seam.detail.as_bytes())),
         ),
+        What::PolicySet(set) => {
+            let files: Vec<String> = set.files.iter().map(|file| shown(file.name.as_bytes())).collect();
+            let when = if set.why == PolicyChange::Change { "changed to" } else { "in force:" };
+            let hash: String = set.sha256.chars().take(12).collect();
+            (0, "Policy", "", format!("{when} {hash} ({})", files.join(", ")))
+        }
+        What::PolicyText(text) => {
+            let hash: String = text.sha256.chars().take(12).collect();
+            (0, "PolicyText", "", format!("file {hash}, part {} of {}", text.part, text.parts))
+        }
+        What::PolicyFault(fault) => {
+            (0, "Policy", "", format!("not taken: {}", shown(fault.detail.as_bytes())))
+        }
         What::SessionStart(start) => {
             (0, "Start", "", format!("{} {}", start.mode, command_line(&start.argv)))
         }

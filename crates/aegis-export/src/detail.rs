@@ -69,6 +69,9 @@ impl Detail {
             What::LedgerStart(_)
             | What::Seal(_)
             | What::Seam(_)
+            | What::PolicyFault(_)
+            | What::PolicySet(_)
+            | What::PolicyText(_)
             | What::SessionStart(_)
             | What::SessionEnd(_) => {}
         }
@@ -187,6 +190,8 @@ pub fn content_diff(old: &[u8], new: &[u8], name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use aegis_types::{Assurance, Decision, Process, Program, Timestamp};
 
     fn event(action: Action, pid: u32, ppid: u32, resource: Resource, status: Option<ExitStatus>) -> Event {
@@ -205,7 +210,9 @@ mod tests {
             pre: None,
             process,
             resource,
+            policies: Arc::default(),
             status,
+            would: None,
         };
         Event { at: Timestamp::default(), mono_us: 0, what: What::Action(Box::new(act)) }
     }

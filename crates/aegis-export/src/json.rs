@@ -1,7 +1,7 @@
 //! The public form of a record. Names and meanings are stable; fields that have no meaning are absent.
 
 use aegis_proof::{Hash, Header};
-use aegis_types::{Act, AgentName, Event, Process, Resource, Text, What};
+use aegis_types::{Act, AgentName, Decision, Event, Process, Resource, Text, What};
 use serde_json::{Map, Value, json};
 
 /// An entry with what its record alone does not say.
@@ -55,6 +55,9 @@ pub fn record(entry: &Entry<'_>) -> Value {
         What::LedgerStart(start) => put("ledger", serde_json::to_value(start).unwrap_or_default()),
         What::Seal(seal) => put("seal", serde_json::to_value(seal).unwrap_or_default()),
         What::Seam(seam) => put("seam", serde_json::to_value(seam).unwrap_or_default()),
+        What::PolicyFault(fault) => put("policy_fault", serde_json::to_value(fault).unwrap_or_default()),
+        What::PolicySet(set) => put("policy_set", serde_json::to_value(set).unwrap_or_default()),
+        What::PolicyText(text) => put("policy_text", serde_json::to_value(text).unwrap_or_default()),
         What::SessionStart(start) => put("start", serde_json::to_value(start).unwrap_or_default()),
         What::SessionEnd(end) => put("end", serde_json::to_value(end).unwrap_or_default()),
     }
@@ -66,6 +69,12 @@ fn action(act: &Act, put: &mut impl FnMut(&str, Value)) {
     put("call", act.call.clone().into());
     put("resource", resource(&act.resource));
     put("decision", act.decision.word().into());
+    if let Some(would) = act.would {
+        put("would", would.word().into());
+    }
+    if act.would.is_some() || act.decision != Decision::Observed {
+        put("policies", act.policies.iter().map(|id| Value::from(id.as_ref())).collect());
+    }
     put("assurance", act.assurance.word().into());
     put("outcome", act.outcome.word().into());
     put("process", process(&act.process));

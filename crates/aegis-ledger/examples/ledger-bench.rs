@@ -79,7 +79,9 @@ fn event(n: usize) -> Event {
         pre: None,
         process: Process { exe: Text::from("/usr/bin/cat").into(), pid: 4711, ppid: 4710, tid: 4711 },
         resource: Resource::Path(Text::from(format!("/home/user/project/src/module/file-{n}.rs").as_str())),
+        policies: Default::default(),
         status: None,
+        would: None,
     };
     Event { at: now.wall, mono_us: now.mono_us, what: What::Action(Box::new(act)) }
 }

@@ -81,6 +81,9 @@ impl Filter {
             What::LedgerStart(_)
             | What::Seal(_)
             | What::Seam(_)
+            | What::PolicyFault(_)
+            | What::PolicySet(_)
+            | What::PolicyText(_)
             | What::SessionEnd(_)
             | What::SessionStart(_) => (None, None, None),
         };

@@ -80,7 +80,7 @@ impl Seals {
             self.open_since_us.get_or_insert(now_us);
             let urgent = |entry: &Entry<'_>| {
                 let kind = KINDS.get(usize::from(entry.class.kind));
-                matches!(kind, Some(&("gap" | "refusal" | "session_start")))
+                matches!(kind, Some(&("gap" | "refusal" | "session_start" | "policy_set" | "policy_fault")))
             };
             if batch.iter().any(urgent) {
                 self.urgent_since_us.get_or_insert(now_us);

@@ -131,8 +131,19 @@ pub struct Class {
 }
 
 /// Kinds of events; their places are what the index stores.
-pub const KINDS: [&str; 8] =
-    ["action", "gap", "refusal", "session_start", "session_end", "ledger_start", "seal", "seam"];
+pub const KINDS: [&str; 11] = [
+    "action",
+    "gap",
+    "refusal",
+    "session_start",
+    "session_end",
+    "ledger_start",
+    "seal",
+    "seam",
+    "policy_set",
+    "policy_text",
+    "policy_fault",
+];
 
 impl Class {
     /// Returns the class of what an event says.

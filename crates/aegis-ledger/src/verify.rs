@@ -207,6 +207,9 @@ fn class(event: &Outline<'_>) -> (i64, Option<i64>) {
         Kind::LedgerStart(_) => (5, None),
         Kind::Seal(_) => (6, None),
         Kind::Seam(_) => (7, None),
+        Kind::PolicySet(_) => (8, None),
+        Kind::PolicyText(_) => (9, None),
+        Kind::PolicyFault(_) => (10, None),
     }
 }
 

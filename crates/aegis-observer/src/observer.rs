@@ -487,7 +487,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             pre: draft.pre,
             process: process.clone(),
             resource: draft.resource,
+            policies: Arc::default(),
             status: None,
+            would: None,
         };
         let mut event = Event { at: now.wall, mono_us: now.mono_us, what: What::Action(Box::new(act)) };
         match self.sink.record(&event, waiting) {
@@ -628,7 +630,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             pre: None,
             process: process.clone(),
             resource,
+            policies: Arc::default(),
             status: None,
+            would: None,
         };
         for (folder, count) in known.folds.into_counts() {
             for (action, number) in [(Action::FileRead, count.reads), (Action::DirList, count.lists)] {

@@ -272,7 +272,11 @@ impl Audit {
             Kind::SessionEnd(_) => {
                 self.live.remove(place.session);
             }
-            Kind::Action(_) | Kind::Refusal(_) => {}
+            Kind::Action(_)
+            | Kind::Refusal(_)
+            | Kind::PolicySet(_)
+            | Kind::PolicyText(_)
+            | Kind::PolicyFault(_) => {}
         }
         Ok(())
     }

@@ -40,6 +40,12 @@ pub enum Kind<'a> {
     Seal(Seal),
     /// A key was lost.
     Seam(Seam),
+    /// A policy set came into force.
+    PolicySet(IgnoredAny),
+    /// The text of a policy file.
+    PolicyText(IgnoredAny),
+    /// A policy set is not valid.
+    PolicyFault(IgnoredAny),
 }
 
 impl Kind<'_> {

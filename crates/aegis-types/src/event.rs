@@ -35,6 +35,12 @@ pub enum What {
     Gap(Gap),
     /// The ledger was begun.
     LedgerStart(LedgerStart),
+    /// A changed policy set is not valid and did not come into force.
+    PolicyFault(PolicyFault),
+    /// A policy set came into force.
+    PolicySet(PolicySet),
+    /// The text of a policy file, or a part of it.
+    PolicyText(PolicyText),
     /// Aegis did not let something happen.
     Refusal(Refusal),
     /// An epoch of the ledger ended: a signed checkpoint covers all up to here.
@@ -55,6 +61,9 @@ impl What {
             What::Action(_) => "action",
             What::Gap(_) => "gap",
             What::LedgerStart(_) => "ledger_start",
+            What::PolicyFault(_) => "policy_fault",
+            What::PolicySet(_) => "policy_set",
+            What::PolicyText(_) => "policy_text",
             What::Seal(_) => "seal",
             What::Seam(_) => "seam",
             What::Refusal(_) => "refusal",
@@ -93,6 +102,9 @@ pub struct Act {
     pub operation: Option<u64>,
     /// How it ended.
     pub outcome: Outcome,
+    /// The policies that determined `would` or `decision`, by their ids; none where no policy applies.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub policies: Arc<[Arc<str>]>,
     /// What the file held before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre: Option<PreImage>,
@@ -103,6 +115,9 @@ pub struct Act {
     /// For an exit: with what status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<ExitStatus>,
+    /// What the policy would have decided, where a session has one and does not enforce it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<Decision>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -288,6 +303,75 @@ pub struct Seam {
     pub key: String,
 }
 
+/// A policy set that came into force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySet {
+    /// Its files, in their order.
+    pub files: Vec<PolicyFile>,
+    /// SHA-256 of the set in hexadecimal: it names the set.
+    pub sha256: String,
+    /// When it came into force.
+    pub why: PolicyChange,
+}
+
+/// When a policy set came into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyChange {
+    /// With the session's start.
+    Start,
+    /// While the session ran.
+    Change,
+}
+
+impl PolicyChange {
+    /// Returns the word that stands in records.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            PolicyChange::Start => "start",
+            PolicyChange::Change => "change",
+        }
+    }
+}
+
+/// A file of a policy set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFile {
+    /// Its name in the set, as the ids of its policies begin.
+    pub name: String,
+    /// SHA-256 of its text in hexadecimal.
+    pub sha256: String,
+    /// The length of its text in bytes.
+    pub size: u64,
+}
+
+/// The text of a policy file: the whole, or a part of it where it is long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyText {
+    /// The number of this part, from 1.
+    pub part: u64,
+    /// How many parts there are.
+    pub parts: u64,
+    /// SHA-256 of the whole text in hexadecimal.
+    pub sha256: String,
+    /// The text of this part.
+    pub text: String,
+}
+
+/// A policy set that is not valid and did not come into force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFault {
+    /// What is wrong with it, with file, line and column.
+    pub detail: String,
+    /// SHA-256 of the set that stays in force.
+    pub kept: String,
+}
+
 /// A session's start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -319,6 +403,9 @@ pub struct SessionStart {
     pub mode: String,
     /// What observes.
     pub observer: String,
+    /// SHA-256 of the policy set in force at the start, in hexadecimal; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// The user's id.
     pub uid: u32,
     /// The user's name, where the system knows one.

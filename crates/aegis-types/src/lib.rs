@@ -15,8 +15,9 @@ pub mod time;
 pub use action::{Action, Assurance, Decision, Direction, Outcome};
 pub use bytes::Text;
 pub use event::{
-    Act, Endpoint, Event, ExitStatus, Gap, GapReason, LedgerStart, PreImage, Process, Program, Refusal,
-    Resource, Seal, Seam, SessionEnd, SessionStart, What,
+    Act, Endpoint, Event, ExitStatus, Gap, GapReason, LedgerStart, PolicyChange, PolicyFault, PolicyFile,
+    PolicySet, PolicyText, PreImage, Process, Program, Refusal, Resource, Seal, Seam, SessionEnd,
+    SessionStart, What,
 };
 pub use id::{AgentName, NameError, SessionId};
 pub use time::{Clock, Moment, Timestamp};

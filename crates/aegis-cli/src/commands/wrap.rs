@@ -92,6 +92,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         masked,
         mode: "wrap".to_owned(),
         observer: "seccomp".to_owned(),
+        policy: None,
         uid,
         user: user_name(uid),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -37,7 +37,8 @@ ZERO_HASH = "0" * 64
 NIL_SESSION = "00000000-0000-0000-0000-000000000000"
 
 OWN_KINDS = {"ledger_start", "seal", "seam"}
-KINDS = OWN_KINDS | {"action", "gap", "refusal", "session_start", "session_end"}
+KINDS = OWN_KINDS | {"action", "gap", "refusal", "session_start", "session_end",
+                     "policy_set", "policy_text", "policy_fault"}
 
 SILENCE_US = 330 * 1000000
 SET_BACK_NS = 1000000000

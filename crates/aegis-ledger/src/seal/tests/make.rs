@@ -198,6 +198,7 @@ impl Session {
             masked: false,
             mode: "wrap".into(),
             observer: "seccomp".into(),
+            policy: None,
             uid: 0,
             user: None,
             version: "0".into(),
@@ -264,6 +265,8 @@ fn action(dice: &mut Dice) -> What {
         pre: None,
         process: Process { exe: Text::from("/bin/x").into(), pid: 1, ppid: 0, tid: 1 },
         resource: Resource::Path(Text::new(name)),
+        policies: Default::default(),
         status: None,
+        would: None,
     }))
 }
