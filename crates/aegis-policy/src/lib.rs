@@ -1,6 +1,28 @@
 //! Cedar policies: what an agent may do, decided; and what of it a kernel can be told beforehand.
+//!
+//! The crate is pure: texts and requests in, problems, verdicts and plans out. It opens no file, knows no clock (a
+//! request brings its time) and enforces nothing.
+//!
+//! **Read first:** `schema/aegis.cedarschema`, what a policy can speak of; then [`set`], how files become one set,
+//! and [`decide`], how a request is answered.
 #![forbid(unsafe_code)]
 
+pub mod decide;
+mod explain;
 pub mod network;
+pub mod plan;
+pub mod problem;
+pub mod request;
+pub mod set;
+mod sketch;
+pub mod source;
+pub mod templates;
 
+pub use decide::{Engine, EngineError, Subject, Verdict};
 pub use network::AllowedHost;
+pub use plan::SandboxPlan;
+pub use problem::{Problem, Severity};
+pub use request::{Request, Resource};
+pub use set::{Policies, Rule, SCHEMA};
+pub use source::{Origin, Source};
+pub use templates::Template;

@@ -156,7 +156,7 @@ pub fn policy_of(hosts: &[AllowedHost]) -> Option<String> {
     let mut text = String::from("// Made of `allowed_network` in aegis.toml; change it there.\n");
     for host in hosts {
         text.push_str(&format!(
-            "\npermit (principal, action == Aegis::Action::\"NetConnect\", resource)\nwhen {{ {} }}\nunless {{ context has direction }};\n",
+            "\npermit (principal, action == Aegis::Action::\"NetConnect\", resource)\nwhen {{ context.direction == \"connect\" && {} }};\n",
             host.condition()
         ));
     }

@@ -1,0 +1,375 @@
+//! A policy set: several files as one, with where each policy stands.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use aegis_types::PolicyFile;
+use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use miette::Diagnostic;
+use sha2::{Digest as _, Sha256};
+
+use crate::explain;
+use crate::problem::{Problem, Severity};
+use crate::source::{FILE_MAX, Origin, POLICIES_MAX, Source, split};
+
+/// The schema that every policy is validated against.
+pub const SCHEMA: &str = include_str!("../schema/aegis.cedarschema");
+
+/// The longest name that `@id` may give, in characters.
+const ID_MAX: usize = 64;
+
+/// The most problems that are told of one file.
+const PROBLEMS_MAX: usize = 20;
+
+static PARSED_SCHEMA: LazyLock<Result<Schema, String>> =
+    LazyLock::new(|| SCHEMA.parse().map_err(|error| format!("the schema can't be read: {error}")));
+
+/// A policy of a set.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its id: the file's name without `.cedar`, then `:` and what `@id` says, else the line.
+    pub id: Arc<str>,
+    /// The policy, under that id.
+    pub policy: Policy,
+    /// The file's place in [`Policies::sources`].
+    pub source: usize,
+    /// Where it stands in the file's text, in bytes.
+    pub at: Range<usize>,
+    /// The line that it begins in, from 1.
+    pub line: usize,
+}
+
+/// Several policy files as one set.
+#[derive(Debug, Clone)]
+pub struct Policies {
+    sources: Vec<Source>,
+    names: Vec<String>,
+    rules: Vec<Rule>,
+    hash: String,
+}
+
+impl Policies {
+    /// Reads a set. Files of the organisation come first, each kind in the order given.
+    ///
+    /// # Errors
+    /// What is wrong, for all files; never empty.
+    pub fn parse(mut sources: Vec<Source>) -> Result<Self, Vec<Problem>> {
+        sources.sort_by_key(|source| source.origin);
+        let names = names(&sources);
+        let mut problems = Vec::new();
+        let mut rules = Vec::new();
+        for (index, (source, name)) in sources.iter().zip(&names).enumerate() {
+            let before = problems.len();
+            read(index, source, name, &mut rules, &mut problems);
+            problems.truncate(before + PROBLEMS_MAX);
+        }
+        if rules.len() > POLICIES_MAX
+            && let Some(source) = sources.last()
+        {
+            let message = format!("the set has more than {POLICIES_MAX} policies");
+            problems.push(Problem::at(Severity::Error, &source.path, &source.text, 0..1, message));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let hash = hash(&sources, &names);
+        Ok(Self { sources, names, rules, hash })
+    }
+
+    /// Returns the files, in their order.
+    #[must_use]
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Returns the policies, in the order of the files.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Returns the policy of an id.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| &*rule.id == id)
+    }
+
+    /// Returns where a policy stands, as `FILE:LINE`.
+    #[must_use]
+    pub fn place(&self, rule: &Rule) -> String {
+        let path = self.sources.get(rule.source).map(|source| source.path.as_str()).unwrap_or_default();
+        format!("{path}:{}", rule.line)
+    }
+
+    /// Returns the SHA-256 that names the set, in hexadecimal: of a line `SHA256  NAME` for each file.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Says what was hashed: the files by name, hash and size.
+    #[must_use]
+    pub fn files(&self) -> Vec<PolicyFile> {
+        self.sources
+            .iter()
+            .zip(&self.names)
+            .map(|(source, name)| PolicyFile {
+                name: name.clone(),
+                sha256: sha256(source.text.as_bytes()),
+                size: source.text.len() as u64,
+            })
+            .collect()
+    }
+
+    /// Validates the set against the schema, strictly; errors first.
+    ///
+    /// Of a set without errors it is known that no policy reads an attribute that is not there.
+    #[must_use]
+    pub fn validate(&self) -> Vec<Problem> {
+        let schema = match &*PARSED_SCHEMA {
+            Ok(schema) => schema.clone(),
+            Err(error) => {
+                return vec![Problem::at(Severity::Error, "aegis.cedarschema", SCHEMA, 0..1, error.clone())];
+            }
+        };
+        let mut problems: Vec<Problem> = self.rules.iter().flat_map(|rule| self.literals(rule)).collect();
+        let mut set = PolicySet::new();
+        for rule in &self.rules {
+            // Ids are unique, so it can't be refused; were it, the set would not be what is validated.
+            if let Err(error) = set.add(rule.policy.clone()) {
+                problems.push(self.problem(rule, Severity::Error, None, error.to_string()));
+            }
+        }
+        let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
+        let of = |id: &PolicyId| self.rule(<PolicyId as AsRef<str>>::as_ref(id));
+        for error in result.validation_errors() {
+            if let Some(rule) = of(error.policy_id()) {
+                problems.push(self.explained(rule, Severity::Error, error));
+            }
+        }
+        for warning in result.validation_warnings() {
+            if let Some(rule) = of(warning.policy_id()) {
+                let severity = if is_never_asked(warning) { Severity::Error } else { Severity::Warning };
+                problems.push(self.explained(rule, severity, warning));
+            }
+        }
+        problems.extend(self.shadowed());
+        problems.sort_by_key(|problem| problem.severity);
+        // One place may be wrong for several kinds of requests.
+        let mut told = HashSet::new();
+        problems.retain(|p| told.insert((p.file.clone(), p.line, p.column, p.message.clone())));
+        problems
+    }
+
+    /// Warns of a policy that forbids everything, which makes all that permit worthless.
+    #[must_use]
+    pub fn shadowed(&self) -> Vec<Problem> {
+        let permits = self.rules.iter().filter(|rule| is_permit(&rule.policy)).count();
+        let forbids_all = |rule: &&Rule| !is_permit(&rule.policy) && is_unconditional(&rule.policy);
+        if permits == 0 {
+            return Vec::new();
+        }
+        let warn = |rule: &Rule| {
+            let message = format!(
+                "this forbids everything: {permits} {} permit{} here has no effect, since a forbid wins over any permit",
+                if permits == 1 { "policy that" } else { "policies that" },
+                if permits == 1 { "s something" } else { "" },
+            );
+            self.problem(rule, Severity::Warning, None, message).help(explain::SHADOW.to_owned())
+        };
+        self.rules.iter().filter(forbids_all).map(warn).collect()
+    }
+
+    /// Looks at the names in a policy: those that no request can have are mistakes.
+    fn literals(&self, rule: &Rule) -> Vec<Problem> {
+        let mut told = Vec::new();
+        for uid in rule.policy.entity_literals() {
+            let id = uid.id().unescaped();
+            let Some((message, help)) = explain::literal(&uid.type_name().to_string(), id) else { continue };
+            let text = self.text(rule);
+            let quoted = format!("\"{id}\"");
+            let at = text.find(&quoted).map(|at| at..at + quoted.len());
+            told.push(self.problem(rule, Severity::Error, at, message).help(help));
+        }
+        told
+    }
+
+    fn explained(&self, rule: &Rule, severity: Severity, error: &dyn Diagnostic) -> Problem {
+        let explained = explain::validation(error, self.text(rule));
+        self.problem(rule, severity, explained.at, explained.message).help(explained.help)
+    }
+
+    fn text(&self, rule: &Rule) -> &str {
+        self.sources.get(rule.source).and_then(|s| s.text.get(rule.at.clone())).unwrap_or_default()
+    }
+
+    /// Makes a problem of a place in a policy, of its first token where there is none.
+    fn problem(&self, rule: &Rule, severity: Severity, at: Option<Range<usize>>, message: String) -> Problem {
+        let (path, text) = self.sources.get(rule.source).map_or(("", ""), |s| (&*s.path, &*s.text));
+        let at = at.unwrap_or(0..first_word(self.text(rule)));
+        Problem::at(severity, path, text, rule.at.start + at.start..rule.at.start + at.end, message)
+    }
+}
+
+/// Says whether a warning is of a policy whose scope fits no request: a forbid of the kind would protect nothing.
+fn is_never_asked(warning: &dyn Diagnostic) -> bool {
+    warning.to_string().contains("unable to find an applicable action")
+}
+
+/// Says whether a policy permits.
+#[must_use]
+pub fn is_permit(policy: &Policy) -> bool {
+    policy.effect() == cedar_policy::Effect::Permit
+}
+
+/// Says whether a policy holds for every request.
+#[must_use]
+pub fn is_unconditional(policy: &Policy) -> bool {
+    use cedar_policy::{ActionConstraint, PrincipalConstraint, ResourceConstraint};
+    matches!(policy.principal_constraint(), PrincipalConstraint::Any)
+        && matches!(policy.action_constraint(), ActionConstraint::Any)
+        && matches!(policy.resource_constraint(), ResourceConstraint::Any)
+        && !policy.has_non_scope_constraint()
+}
+
+fn first_word(text: &str) -> usize {
+    text.find(|c: char| !c.is_alphanumeric() && c != '@').unwrap_or(text.len()).max(1)
+}
+
+/// Returns the SHA-256 of bytes, in hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hash(sources: &[Source], names: &[String]) -> String {
+    let mut list = String::new();
+    for (source, name) in sources.iter().zip(names) {
+        list.push_str(&format!("{}  {name}\n", sha256(source.text.as_bytes())));
+    }
+    sha256(list.as_bytes())
+}
+
+/// Returns the names of the files in the set: the last part of the path; the organisation's are below
+/// `organisation/`. Where two are the same, the later gets a number.
+fn names(sources: &[Source]) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let name = |source: &Source| {
+        let base = source.path.rsplit('/').next().unwrap_or_default();
+        let base = base.strip_suffix(".cedar").unwrap_or(base);
+        let prefix = if source.origin == Origin::Organisation { "organisation/" } else { "" };
+        let mut name = format!("{prefix}{base}");
+        let mut number = 2;
+        while !taken.insert(name.clone()) {
+            name = format!("{prefix}{base}~{number}");
+            number += 1;
+        }
+        name
+    };
+    sources.iter().map(name).collect()
+}
+
+fn read(index: usize, source: &Source, name: &str, rules: &mut Vec<Rule>, problems: &mut Vec<Problem>) {
+    let Source { path, text, .. } = source;
+    if text.len() > FILE_MAX {
+        let message = format!("the file has {} bytes, at most {FILE_MAX} are allowed", text.len());
+        problems.push(Problem::at(Severity::Error, path, "", 0..1, message));
+        return;
+    }
+    let pieces = match split(text) {
+        Ok(pieces) => pieces,
+        Err(fault) => {
+            problems.push(Problem::at(Severity::Error, path, text, fault.at, fault.message).help(fault.help));
+            return;
+        }
+    };
+    let mut taken = HashSet::new();
+    let mut lines = Lines { text, at: 0, line: 1 };
+    for at in pieces {
+        let line = lines.of(at.start);
+        let piece = text.get(at.clone()).unwrap_or_default();
+        match parse(piece) {
+            Ok(policy) => {
+                let own = match own_id(&policy) {
+                    Ok(own) => own,
+                    Err(message) => {
+                        problems.push(Problem::at(Severity::Error, path, text, at, message));
+                        continue;
+                    }
+                };
+                let mut id = format!("{name}:{}", own.as_deref().unwrap_or(&line.to_string()));
+                if taken.contains(&id) {
+                    if own.is_some() {
+                        let message = format!("another policy of this file has the id `{id}`");
+                        problems.push(
+                            Problem::at(Severity::Error, path, text, at, message)
+                                .help("give each its own `@id`".to_owned()),
+                        );
+                        continue;
+                    }
+                    let column = Problem::at(Severity::Error, path, text, at.clone(), String::new()).column;
+                    id = format!("{id}:{column}");
+                }
+                taken.insert(id.clone());
+                let policy = policy.new_id(PolicyId::new(&id));
+                rules.push(Rule { id: id.into(), policy, source: index, at, line });
+            }
+            Err(faults) => {
+                for fault in faults {
+                    let inside = fault.at.unwrap_or(0..first_word(piece));
+                    let place = at.start + inside.start..at.start + inside.end;
+                    problems.push(
+                        Problem::at(Severity::Error, path, text, place, fault.message).help(fault.help),
+                    );
+                }
+            }
+        }
+        if problems.len() > PROBLEMS_MAX {
+            return;
+        }
+    }
+}
+
+/// Counts lines while places only grow.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    fn of(&mut self, at: usize) -> usize {
+        self.line += self.text.get(self.at..at).unwrap_or_default().matches('\n').count();
+        self.at = at;
+        self.line
+    }
+}
+
+fn parse(piece: &str) -> Result<Policy, Vec<explain::Explained>> {
+    if piece.len() == 1 {
+        return Err(vec![explain::Explained {
+            at: Some(0..1),
+            message: "a `;` without a policy before it".to_owned(),
+            help: Some("remove it".to_owned()),
+        }]);
+    }
+    Policy::parse(None, piece).map_err(|errors| {
+        let mut told: Vec<_> = errors.iter().map(|error| explain::parse(error, piece)).collect();
+        told.truncate(PROBLEMS_MAX);
+        told
+    })
+}
+
+/// Returns what `@id` says.
+fn own_id(policy: &Policy) -> Result<Option<String>, String> {
+    let Some(id) = policy.annotation("id") else { return Ok(None) };
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    if id.is_empty() || id.len() > ID_MAX || !id.chars().all(is_fine) {
+        return Err(format!("what `@id` says must be 1 to {ID_MAX} letters, digits, `-`, `_`, `.` or `/`"));
+    }
+    if id.chars().all(|c| c.is_ascii_digit()) {
+        return Err("what `@id` says must not be a number: it would look like a line".to_owned());
+    }
+    Ok(Some(id.to_owned()))
+}

@@ -1,0 +1,10 @@
+//! The crate from outside: random policies against Cedar itself, and the texts that ship.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail where something is not as it should be"
+)]
+
+mod agree;
+mod texts;
