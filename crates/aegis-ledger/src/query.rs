@@ -1,5 +1,6 @@
 //! Reading a ledger: entries that match, sessions, and what comes in while one reads.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use aegis_proof::{Header, leaf};
@@ -225,6 +226,39 @@ impl Ledger {
             }
         }
         Ok(sessions)
+    }
+
+    /// Gives what the ledger says of policies to `each`, in order: sets, texts, faults.
+    ///
+    /// # Errors
+    /// The ledger or an entry can't be read.
+    pub fn each_of_policies(&self, mut each: impl FnMut(Row)) -> Result<(), LedgerError> {
+        // Places in KINDS; the index is for these.
+        let sql = "SELECT seq, record FROM records WHERE kind >= 8 ORDER BY seq";
+        let mut statement = self.connection.prepare(sql).map_err(|e| self.explain(e))?;
+        let mut rows = statement.query([]).map_err(|e| self.explain(e))?;
+        while let Some(row) = rows.next().map_err(|e| self.explain(e))? {
+            let seq: i64 = row.get(0).map_err(|e| self.explain(e))?;
+            let record = row.get_ref(1).map_err(|e| self.explain(e))?.as_blob().unwrap_or_default();
+            each(read(seq, record)?);
+        }
+        Ok(())
+    }
+
+    /// Returns the SHA-256 of every policy text that is in the ledger as a whole.
+    ///
+    /// # Errors
+    /// The ledger or an entry can't be read.
+    pub fn policy_texts(&self) -> Result<HashSet<String>, LedgerError> {
+        let mut texts = HashSet::new();
+        self.each_of_policies(|row| {
+            if let What::PolicyText(text) = row.event.what
+                && text.part == text.parts
+            {
+                texts.insert(text.sha256);
+            }
+        })?;
+        Ok(texts)
     }
 
     /// Returns how many entries of each action and of gaps a session has so far.

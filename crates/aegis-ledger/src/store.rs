@@ -49,6 +49,7 @@ CREATE TABLE producers (
     n       INTEGER NOT NULL,
     PRIMARY KEY (session, name)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX policies ON records (kind) WHERE kind >= 8;
 ";
 
 /// An open ledger.

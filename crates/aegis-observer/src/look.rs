@@ -229,10 +229,13 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
     // ---- files
 
     fn open(&self, looked: &mut Looked, at: At, place: OpenFlags) {
-        let (bits, resolve) = match place {
-            OpenFlags::Argument(index) => (low(self.argument(index)), ResolveFlags::empty()),
+        let (bits, mode, resolve) = match place {
+            OpenFlags::Argument(index) => {
+                (low(self.argument(index)), self.argument(index + 1), ResolveFlags::empty())
+            }
             OpenFlags::Creat => {
-                ((OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC).bits(), ResolveFlags::empty())
+                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC;
+                (flags.bits(), self.argument(1), ResolveFlags::empty())
             }
             OpenFlags::How(index) => match self.open_how(index) {
                 Ok(how) => how,
@@ -263,7 +266,10 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Ok(named) => named,
             Err(why) => return self.unread(looked, action, why),
         };
-        let names = open_flag_names(flags);
+        let mut names = open_flag_names(flags);
+        if creates || is_temporary {
+            names.extend(owner_flags(mode));
+        }
         if !writes {
             let is_list = named.file.as_ref().is_some_and(|f| f.kind() == FileType::Directory);
             let action = if is_list { Action::DirList } else { Action::FileRead };
@@ -295,13 +301,13 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         named.place().or_else(|| self.caller.name(Base::Directory, &named.path).ok()?.place())
     }
 
-    fn open_how(&self, index: u8) -> std::io::Result<(u32, ResolveFlags)> {
+    fn open_how(&self, index: u8) -> std::io::Result<(u32, u64, ResolveFlags)> {
         let mut bytes = [0; 24];
         self.read_exact(self.argument(index), &mut bytes)?;
         let word = |at: usize| -> u64 {
             bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes).unwrap_or(0)
         };
-        Ok((low(word(0)), ResolveFlags::from_bits_retain(word(16))))
+        Ok((low(word(0)), word(8), ResolveFlags::from_bits_retain(word(16))))
     }
 
     fn open_handle(&self, looked: &mut Looked) {
@@ -375,7 +381,8 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         };
         // Without its folder nothing can be made.
         let outcome = if named.folder.is_some() { Outcome::Unknown } else { Outcome::Missing };
-        looked.add(action, Resource::Path(Text::new(named.path.clone())), outcome);
+        looked.push(action, Resource::Path(Text::new(named.path.clone())), outcome).flags =
+            self.owner_flags();
         if named.file.is_none() {
             looked.sign(named.place().map(|(folder, name)| Sign::Appeared(folder, name)));
         }
@@ -446,15 +453,32 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let truncates = self.call.name.starts_with("truncate");
         let pre = if truncates { self.before_change(&named) } else { None };
         let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
-        looked.push(Action::FileWrite, Resource::Path(Text::new(named.path.clone())), outcome).pre = pre;
+        let draft = looked.push(Action::FileWrite, Resource::Path(Text::new(named.path.clone())), outcome);
+        draft.pre = pre;
+        if !is_directory(&named) {
+            draft.flags = self.owner_flags();
+        }
         looked.sign(changed(named));
+    }
+
+    /// Says whether a call's mode makes a file run as its owner or group.
+    fn owner_flags(&self) -> Vec<Cow<'static, str>> {
+        let index = match self.call.name {
+            "chmod" | "fchmod" | "mknod" => 1,
+            "fchmodat" | "fchmodat2" | "mknodat" => 2,
+            _ => return Vec::new(),
+        };
+        owner_flags(self.argument(index)).collect()
     }
 
     fn change_open(&self, looked: &mut Looked, fd: i32) {
         match self.caller.descriptor(fd) {
             Ok(named) => {
                 let path = Resource::Path(Text::new(named.path.clone()));
-                looked.add(Action::FileWrite, path, Outcome::Unknown);
+                let draft = looked.push(Action::FileWrite, path, Outcome::Unknown);
+                if !is_directory(&named) {
+                    draft.flags = self.owner_flags();
+                }
                 looked.sign(changed(named));
             }
             // A descriptor that is not open: the call fails.
@@ -636,6 +660,19 @@ fn is_own_mistake(error: &std::io::Error) -> bool {
 /// The low half of an argument, which is all that a call with an `int` looks at.
 fn low(argument: u64) -> u32 {
     u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
+}
+
+/// `S_ISUID` and `S_ISGID` of a mode, by name (`inode(7)`).
+fn owner_flags(mode: u64) -> impl Iterator<Item = Cow<'static, str>> {
+    [(0o4000, "SETUID"), (0o2000, "SETGID")]
+        .into_iter()
+        .filter(move |(bit, _)| mode & bit != 0)
+        .map(|(_, name)| name.into())
+}
+
+/// Set-gid on a directory gives the group to what is made in it, and runs nothing.
+fn is_directory(named: &Named) -> bool {
+    named.file.as_ref().is_some_and(|file| file.kind() == FileType::Directory)
 }
 
 fn open_flag_names(flags: OFlags) -> Vec<Cow<'static, str>> {

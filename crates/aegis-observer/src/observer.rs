@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aegis_sys::seccomp::{Notification, RawCall};
 use aegis_types::{
     Act, Action, Assurance, Clock, Decision, Event, Gap, GapReason, Moment, Outcome, Process, Program,
-    Refusal, Resource, Text, What,
+    Refusal, Resource, Text, Timestamp, What,
 };
 
 use foldhash::HashMap;
@@ -50,6 +50,12 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// It could not be taken: what it tells of must then not happen.
     fn record(&self, event: &Event, waiting: bool) -> Result<Ticket, SinkError>;
+
+    /// Says what the policies would decide about an action, and which; nothing where there are none.
+    fn would(&self, act: &Act, at: Timestamp) -> Option<(Decision, Arc<[Arc<str>]>)> {
+        let _ = (act, at);
+        None
+    }
 
     /// Takes evidence that an event took effect.
     fn took_effect(&self, ticket: Ticket);
@@ -460,20 +466,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         operation: Option<u64>,
         waiting: bool,
     ) -> Result<Option<Ticket>, SinkError> {
-        let folded = match self.fold(process.pid, &draft) {
-            Fold::Counted => return Ok(None),
-            Fold::First => true,
-            Fold::No => false,
-        };
-        {
-            let mut state = self.state();
-            state.summary.entry(draft.action, draft.outcome, 0);
-            let reached = draft.direction.is_none() && draft.outcome != Outcome::Missing;
-            if draft.action == Action::NetConnect && reached {
-                state.summary.host(host_of(&draft.resource));
-            }
-        }
-        let act = Act {
+        let mut act = Act {
             action: draft.action,
             assurance: Assurance::Observed,
             call: call.name.into(),
@@ -481,7 +474,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             decision: Decision::Observed,
             direction: draft.direction,
             flags: draft.flags,
-            folded,
+            folded: false,
             operation,
             outcome: draft.outcome,
             pre: draft.pre,
@@ -491,6 +484,26 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             status: None,
             would: None,
         };
+        self.judge(&mut act, now);
+        // What is denied is not folded away.
+        if act.would != Some(Decision::Deny) {
+            act.folded = match self.fold(process.pid, &act) {
+                Fold::Counted => return Ok(None),
+                Fold::First => true,
+                Fold::No => false,
+            };
+        }
+        {
+            let mut state = self.state();
+            state.summary.entry(act.action, act.outcome, 0);
+            let reached = act.direction.is_none() && act.outcome != Outcome::Missing;
+            if act.action == Action::NetConnect && reached {
+                state.summary.host(host_of(&act.resource));
+            }
+            if act.would == Some(Decision::Deny) {
+                state.summary.deny(act.action, &host_of(&act.resource));
+            }
+        }
         let mut event = Event { at: now.wall, mono_us: now.mono_us, what: What::Action(Box::new(act)) };
         match self.sink.record(&event, waiting) {
             Err(SinkError::TooLarge) => {
@@ -508,9 +521,17 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         }
     }
 
-    fn fold(&self, pid: u32, draft: &Draft) -> Fold {
-        let is_read = matches!(draft.action, Action::FileRead | Action::DirList);
-        let Resource::Path(path) = &draft.resource else { return Fold::No };
+    /// Notes what the policies would decide.
+    fn judge(&self, act: &mut Act, now: Moment) {
+        if let Some((would, policies)) = self.sink.would(act, now.wall) {
+            act.would = Some(would);
+            act.policies = policies;
+        }
+    }
+
+    fn fold(&self, pid: u32, act: &Act) -> Fold {
+        let is_read = matches!(act.action, Action::FileRead | Action::DirList);
+        let Resource::Path(path) = &act.resource else { return Fold::No };
         let settings = &self.settings;
         if !is_read
             || settings.verbose
@@ -521,7 +542,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         let mut state = self.state();
         let State { processes, fold_memory, .. } = &mut *state;
         let Some(known) = processes.get_mut(pid) else { return Fold::No };
-        known.folds.count(path.as_bytes(), draft.action == Action::DirList, fold_memory)
+        known.folds.count(path.as_bytes(), act.action == Action::DirList, fold_memory)
     }
 
     /// Says whether a file is of the directory whose former contents are kept.
@@ -649,6 +670,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             Program { argv: Vec::new(), argv_omitted: None, exe: (*process.exe).clone(), masked: false };
         let mut end = act(Action::ProcessExit, Resource::Program(program), Outcome::Ok);
         end.status = status;
+        self.judge(&mut end, self.clock.now());
         self.tell(end, 0);
     }
 

@@ -69,6 +69,10 @@ pub struct Summary {
     pub processes: u64,
     /// Gaps in what was seen.
     pub gaps: u64,
+    /// What the policies would have denied, each as an action and what it was on.
+    pub denied: Names,
+    /// How many entries they would have denied.
+    pub denials: u64,
 }
 
 impl Summary {
@@ -89,6 +93,12 @@ impl Summary {
             Action::FileDelete => self.deleted.add(name),
             _ => {}
         }
+    }
+
+    /// Notes what the policies would have denied.
+    pub fn deny(&mut self, action: Action, what: &str) {
+        self.denials += 1;
+        self.denied.add(format!("{action} {what}").as_bytes());
     }
 
     /// Notes where a connection went.

@@ -128,6 +128,19 @@ impl<'a> Resource<'a> {
     }
 }
 
+/// Returns arguments as one text, as a shell would be given them (POSIX, "Quoting"): where one ends can be told.
+#[must_use]
+pub fn command(arguments: &[&str]) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "%+,-./:=@_^".contains(c);
+    let quoted = |argument: &&str| -> Cow<'_, str> {
+        if !argument.is_empty() && argument.chars().all(is_plain) {
+            return (*argument).to_owned().into();
+        }
+        format!("'{}'", argument.replace('\'', "'\\''")).into()
+    };
+    arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 /// Returns the last part of a path; nothing for the root.
 pub(crate) fn name_of(path: &str) -> Option<&str> {
     path.rsplit('/').next().filter(|name| !name.is_empty())
@@ -183,6 +196,12 @@ mod tests {
         assert_eq!((extension_of("/.env"), extension_of("/a."), extension_of("/a.b/c")), (None, None, None));
         assert!(is_within("/a/b", "/a") && is_within("/a", "/") && is_within("/a", "/a"));
         assert!(!is_within("/ab", "/a") && !is_within("x", "/") && !is_within("/a", "/a/b"));
+    }
+
+    #[test]
+    fn a_command_says_where_each_argument_ends() {
+        assert_eq!(command(&["git", "commit", "-m", "it's", ""]), "git commit -m 'it'\\''s' ''");
+        assert_ne!(command(&["a b"]), command(&["a", "b"]));
     }
 
     #[test]

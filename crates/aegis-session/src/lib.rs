@@ -9,18 +9,22 @@
 //! The front may end before the session does: where the agent's first process has ended and left others
 //! behind (an `ssh-agent`, a `tmux` server), the session goes on in the background until they have.
 //!
-//! This crate decides nothing, reads no environment and no home, and prints nothing.
+//! A session asks the policies about what it observes, records the answer, and stops nothing for it. This crate reads no environment and no home, and prints nothing.
 //!
 //! **Read first:** [`plan`], what a session is told; [`front`], where it starts; [`process`], where the work is.
 #![forbid(unsafe_code)]
 
 pub mod front;
 pub mod guard;
+mod judge;
 pub mod plan;
+pub mod policies;
+mod policy;
 pub mod process;
 pub mod wire;
 mod workers;
 
 pub use front::{Finished, run};
-pub use plan::{Plan, SessionError};
+pub use plan::{Plan, PolicyPlan, SessionError};
+pub use policies::PolicyFiles;
 pub use wire::Report;

@@ -2,11 +2,15 @@
 
 use std::ffi::CString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aegis_ledger::Custody;
 use aegis_observer::Settings;
+use aegis_policy::Policies;
 use aegis_sys::process::Limits;
 use aegis_types::{SessionId, SessionStart};
+
+use crate::policies::{PolicyFiles, Stamp};
 
 /// Everything that a session needs to know; all paths are absolute.
 #[derive(Debug, Clone)]
@@ -25,6 +29,8 @@ pub struct Plan {
     pub run: PathBuf,
     /// What the observer is told.
     pub observer: Settings,
+    /// The policies that are asked.
+    pub policy: PolicyPlan,
     /// Files to execute, in this order, as `execvp(3)` does.
     pub candidates: Vec<CString>,
     /// The arguments, the program's name first.
@@ -37,6 +43,19 @@ pub struct Plan {
     pub limits: Limits,
     /// The caller's mask of modes (`umask(2)`).
     pub umask: u32,
+}
+
+/// The policies of a session.
+#[derive(Debug, Clone, Default)]
+pub struct PolicyPlan {
+    /// Where they come from.
+    pub files: PolicyFiles,
+    /// What they were when they were read.
+    pub stamp: Stamp,
+    /// The set, validated; nothing where there is no policy file.
+    pub policies: Option<Arc<Policies>>,
+    /// The session's temporary directory, as policies name it.
+    pub tmp: Option<String>,
 }
 
 /// Why a session did not start, or did not end well.

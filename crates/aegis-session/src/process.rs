@@ -15,10 +15,14 @@ use aegis_sys::launch::{self, Launcher, Step};
 use aegis_sys::process::{self, Change};
 use aegis_sys::seccomp::Listener;
 use aegis_sys::signals::{self, Mask, Signal, Signals};
-use aegis_types::{Clock as _, Event, ExitStatus, SessionEnd, SessionId, Text, What};
+use aegis_types::{
+    Act, Clock as _, Decision, Event, ExitStatus, SessionEnd, SessionId, Text, Timestamp, What,
+};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 
+use crate::judge::Judge;
 use crate::plan::Plan;
+use crate::policy::SessionPolicy;
 use crate::wire::{Report, ToFront, ToSession, Wire};
 use crate::workers::Workers;
 
@@ -42,6 +46,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub(crate) struct SessionSink {
     recorder: Arc<Recorder>,
     front: Arc<Wire>,
+    judge: Arc<Judge>,
 }
 
 impl Sink for SessionSink {
@@ -53,6 +58,10 @@ impl Sink for SessionSink {
             Err(LedgerError::Record(RecordError::TooLarge(_))) => Err(SinkError::TooLarge),
             Err(error) => Err(SinkError::Stopped(error.to_string())),
         }
+    }
+
+    fn would(&self, act: &Act, at: Timestamp) -> Option<(Decision, Arc<[Arc<str>]>)> {
+        self.judge.would(act, at)
     }
 
     fn took_effect(&self, ticket: Ticket) {
@@ -108,6 +117,7 @@ struct Session {
     signals: Signals,
     recorder: Arc<Recorder>,
     observer: Arc<SessionObserver>,
+    policy: SessionPolicy,
     workers: Workers,
     folder: Option<LiveFolder>,
     /// Readable when the ledger has failed.
@@ -132,6 +142,7 @@ impl Session {
         // It only saves time; a limit that is lower is no reason not to start.
         drop(process::make_room_for_descriptors(DESCRIPTORS));
         let ledger = Ledger::open(&plan.ledger, &plan.custody).map_err(Failure::new)?;
+        let known = ledger.policy_texts().map_err(Failure::new)?;
         let folder = LiveFolder::create(&plan.run, plan.id, &plan.ledger)
             .map_err(|error| Failure::new(format!("{}: {error}", plan.run.display())))?;
         let failed = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(Failure::new)?;
@@ -139,7 +150,12 @@ impl Session {
         let trouble = tell_trouble(Arc::clone(&wire), Arc::clone(&failed));
         let recorder =
             Arc::new(Recorder::start(ledger, plan.id, folder.path(), trouble).map_err(Failure::new)?);
-        let sink = SessionSink { recorder: Arc::clone(&recorder), front: Arc::clone(&wire) };
+        let policy = SessionPolicy::new(plan.policy, &plan.start, plan.id, known);
+        let sink = SessionSink {
+            recorder: Arc::clone(&recorder),
+            front: Arc::clone(&wire),
+            judge: Arc::clone(&policy.judge),
+        };
         plan.observer.aegis.push(std::process::id());
         let allow_io_uring = plan.observer.allow_io_uring;
         let observer = Arc::new(Observer::new(plan.observer, sink, SystemClock).map_err(Failure::new)?);
@@ -152,6 +168,7 @@ impl Session {
             recorder,
             workers: Workers::new(Arc::clone(&observer)),
             observer,
+            policy,
             folder: Some(folder),
             failed,
             agent: 0,
@@ -184,12 +201,20 @@ impl Session {
     ) -> Result<(), Failure> {
         let name = command.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let start = self.recorder.begin_durable(&event(What::SessionStart(Box::new(start))));
+        let start = start.and_then(|start| Ok((start, self.policy.begin(&self.recorder)?)));
         // While the disk writes, all else is made ready.
-        let ready = listen(allow_io_uring).and_then(|(launcher, listener)| {
-            self.workers.start(listener).map_err(Failure::new)?;
-            Ok(launcher)
+        let prepared = self.policy.prepare().map_err(Failure::new);
+        let ready = prepared.and_then(|()| {
+            listen(allow_io_uring).and_then(|(launcher, listener)| {
+                self.workers.start(listener).map_err(Failure::new)?;
+                Ok(launcher)
+            })
         });
-        if let Err(error) = start.and_then(|start| start.wait(START_PATIENCE)) {
+        let start = start.and_then(|(start, policy)| {
+            start.wait(START_PATIENCE)?;
+            policy.map_or(Ok(()), |policy| policy.wait(START_PATIENCE).map(drop))
+        });
+        if let Err(error) = start {
             // The folder stays: should the start have come into the ledger after all, its end is added.
             self.recorder.stop();
             return Err(Failure::new(error));
@@ -251,7 +276,16 @@ impl Session {
                 return self.finish();
             }
             self.workers.relieve()?;
+            self.look_at_policies();
             self.release();
+        }
+    }
+
+    /// Takes policies that have changed into force, where they are valid.
+    fn look_at_policies(&mut self) {
+        if let Some(notice) = self.policy.look(&self.recorder, monotonic_us(), START_PATIENCE) {
+            // The front may have gone.
+            drop(self.wire.try_send(&ToFront::Notice(notice)));
         }
     }
 
@@ -361,6 +395,10 @@ impl Session {
             processes: summary.processes,
             remaining: if last_seq.is_some() { 0 } else { self.observer.living() },
             gaps: summary.gaps,
+            denied: self.policy.judge.hash().map(|_| {
+                let (first, count) = names(&summary.denied);
+                (first, count, summary.denials)
+            }),
             last_seq,
         }
     }
@@ -478,7 +516,7 @@ fn listen(allow_io_uring: bool) -> Result<(Launcher, Listener), Failure> {
     }
 }
 
-fn event(what: What) -> Event {
+pub(crate) fn event(what: What) -> Event {
     let now = SystemClock.now();
     Event { at: now.wall, mono_us: now.mono_us, what }
 }

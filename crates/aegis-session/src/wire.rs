@@ -65,6 +65,9 @@ pub struct Report {
     pub remaining: usize,
     /// Gaps in what was seen.
     pub gaps: u64,
+    /// The first things that the policies would have denied, how many different ones and how many in all; nothing
+    /// where there are no policies.
+    pub denied: Option<(Vec<Text>, usize, u64)>,
     /// The number of the session's last entry, where it is in the ledger for good.
     pub last_seq: Option<u64>,
 }

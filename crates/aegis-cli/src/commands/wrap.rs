@@ -9,7 +9,7 @@ use aegis_export::shown;
 use aegis_ledger::{Ledger, recovery};
 use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
-use aegis_session::{Finished, Plan, Report};
+use aegis_session::{Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
 use aegis_types::{Action, AgentName, Clock as _, ExitStatus, SessionId, SessionStart, Text};
 
@@ -121,6 +121,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         custody: home.custody(&configuration.ledger)?,
         run: home.run(),
         observer,
+        policy: PolicyPlan::default(),
         candidates: candidates
             .into_iter()
             .map(|path| c_string(path.into_os_string().into_vec()))

@@ -1,0 +1,332 @@
+//! The policy files of a session: where they are, reading them, and noticing that they changed.
+
+use std::fmt;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use aegis_policy::source::FILE_MAX;
+use aegis_policy::{Origin, Policies, Problem, Source};
+use rustix::fs::{Mode, OFlags};
+
+/// The most files of one folder.
+pub const FILES_MAX: usize = 1_000;
+
+/// Where a session's policies come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PolicyFiles {
+    /// The organisation's folder; nothing where there can be none. Only root may write to it.
+    pub organisation: Option<PathBuf>,
+    /// Folders and files of the configuration. The user and root may write to them, nobody else.
+    pub places: Vec<PathBuf>,
+    /// A place that need not be there.
+    pub default_place: Option<PathBuf>,
+    /// Texts that stand in no file of their own.
+    pub texts: Vec<Source>,
+}
+
+/// Why a policy file was not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.why)
+    }
+}
+
+/// Why there is no policy set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadError {
+    /// A file can't be read.
+    Unreadable(Unreadable),
+    /// What the files say is wrong.
+    Wrong(Vec<Problem>),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Unreadable(error) => error.fmt(f),
+            LoadError::Wrong(problems) => {
+                for (index, problem) in problems.iter().take(TOLD_MAX).enumerate() {
+                    write!(f, "{}{problem}", if index == 0 { "" } else { "; " })?;
+                }
+                match problems.len().saturating_sub(TOLD_MAX) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
+            }
+        }
+    }
+}
+
+/// How many problems are told in one line.
+const TOLD_MAX: usize = 5;
+
+/// What tells that files have changed: for each, where it is and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stamp(Vec<(PathBuf, Option<[u64; 6]>)>);
+
+impl PolicyFiles {
+    /// Reads all that is there, the organisation's first.
+    ///
+    /// # Errors
+    /// A file can't be read, is none, is too large, is not UTF-8, or others can write to it.
+    pub fn read(&self) -> Result<Vec<Source>, Unreadable> {
+        let mut sources = Vec::new();
+        if let Some(folder) = &self.organisation {
+            let reader = Reader { origin: Origin::Organisation, owners: vec![0] };
+            reader.folder(folder, &mut sources, true)?;
+        }
+        let me = rustix::process::geteuid().as_raw();
+        let reader = Reader { origin: Origin::Configuration, owners: vec![me, 0] };
+        if let Some(folder) = &self.default_place {
+            reader.folder(folder, &mut sources, true)?;
+        }
+        for place in &self.places {
+            if place.is_dir() {
+                reader.folder(place, &mut sources, false)?;
+            } else {
+                sources.push(reader.file(place)?);
+            }
+        }
+        sources.extend(self.texts.iter().cloned());
+        Ok(sources)
+    }
+
+    /// Reads and parses all that is there. It is not validated.
+    ///
+    /// # Errors
+    /// As [`PolicyFiles::read`], or a file does not parse.
+    pub fn load(&self) -> Result<Policies, LoadError> {
+        Policies::parse(self.read().map_err(LoadError::Unreadable)?).map_err(LoadError::Wrong)
+    }
+
+    /// Returns what changes when a file does.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let mut stamp = Vec::new();
+        let places = self.organisation.iter().chain(&self.default_place).chain(&self.places);
+        for place in places {
+            stamp.push((place.clone(), mark(place)));
+            for file in list(place).unwrap_or_default() {
+                let mark = mark(&file);
+                stamp.push((file, mark));
+            }
+        }
+        Stamp(stamp)
+    }
+}
+
+fn mark(path: &Path) -> Option<[u64; 6]> {
+    let meta = std::fs::metadata(path).ok()?;
+    let time = |seconds: i64, nanos: i64| seconds.cast_unsigned().rotate_left(30) ^ nanos.cast_unsigned();
+    Some([
+        meta.dev(),
+        meta.ino(),
+        meta.size(),
+        u64::from(meta.mode()) << 32 | u64::from(meta.uid()),
+        time(meta.mtime(), meta.mtime_nsec()),
+        time(meta.ctime(), meta.ctime_nsec()),
+    ])
+}
+
+/// Lists the policy files of a folder, by name.
+fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)?.take(FILES_MAX * 10) {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if path.extension().is_some_and(|extension| extension == "cedar") && !is_hidden {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+struct Reader {
+    origin: Origin,
+    /// Who may own what is read.
+    owners: Vec<u32>,
+}
+
+impl Reader {
+    fn folder(&self, folder: &Path, sources: &mut Vec<Source>, or_nothing: bool) -> Result<(), Unreadable> {
+        let unreadable = |why: String| Unreadable { path: folder.to_owned(), why, hint: None };
+        let meta = match std::fs::metadata(folder) {
+            Ok(meta) => meta,
+            Err(error) if or_nothing && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(unreadable(format!("it can't be read: {error}"))),
+        };
+        if !meta.is_dir() {
+            return Err(unreadable("it is no directory".to_owned()));
+        }
+        self.check(folder, &meta)?;
+        let files = list(folder).map_err(|error| unreadable(format!("it can't be read: {error}")))?;
+        if files.len() > FILES_MAX {
+            return Err(unreadable(format!("it has more than {FILES_MAX} policy files")));
+        }
+        for file in files {
+            sources.push(self.file(&file)?);
+        }
+        Ok(())
+    }
+
+    fn file(&self, path: &Path) -> Result<Source, Unreadable> {
+        let unreadable = |why: String| Unreadable { path: path.to_owned(), why, hint: None };
+        // A pipe or a device is not waited for.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|error| unreadable(format!("it can't be read: {error}")))?;
+        let file = std::fs::File::from(fd);
+        let meta = file.metadata().map_err(|error| unreadable(format!("it can't be read: {error}")))?;
+        if !meta.is_file() {
+            return Err(unreadable("it is no plain file".to_owned()));
+        }
+        self.check(path, &meta)?;
+        let mut bytes = Vec::new();
+        file.take(FILE_MAX as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(format!("it can't be read: {error}")))?;
+        if bytes.len() > FILE_MAX {
+            return Err(unreadable(format!("it has {} bytes, at most {FILE_MAX} are allowed", meta.len())));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
+            unreadable(format!("line {line}, byte {valid} of the file, is not UTF-8"))
+        })?;
+        Ok(Source { origin: self.origin, path: path.display().to_string(), text })
+    }
+
+    /// Refuses what others than its owner can write to.
+    fn check(&self, path: &Path, meta: &std::fs::Metadata) -> Result<(), Unreadable> {
+        let refuse =
+            |why: String, hint: String| Err(Unreadable { path: path.to_owned(), why, hint: Some(hint) });
+        if !self.owners.contains(&meta.uid()) {
+            let owner = self.owners.first().copied().unwrap_or(0);
+            let whose = if owner == 0 { "root".to_owned() } else { "you".to_owned() };
+            return refuse(
+                format!("it belongs to user {}, not to {whose}", meta.uid()),
+                format!("sudo chown {owner} {}", path.display()),
+            );
+        }
+        if meta.mode() & 0o022 != 0 {
+            return refuse(
+                "others than its owner can write to it".to_owned(),
+                format!("chmod go-w {}", path.display()),
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn files(folder: &Path) -> PolicyFiles {
+        PolicyFiles { default_place: Some(folder.to_owned()), ..PolicyFiles::default() }
+    }
+
+    fn write(path: &Path, text: &[u8]) {
+        aegis_sys::files::write_atomic(path, text).unwrap();
+    }
+
+    fn is_root() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
+    #[test]
+    fn files_are_read_in_the_order_of_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(files(&folder.path().join("none")).read(), Ok(Vec::new()));
+        for name in ["b.cedar", "a.cedar", ".hidden.cedar", "notes.txt", "c.cedar~"] {
+            write(&folder.path().join(name), name.as_bytes());
+        }
+        let mut all = files(folder.path());
+        all.texts = vec![Source { origin: Origin::Settings, path: "s".into(), text: "s".into() }];
+        let texts: Vec<String> = all.read().unwrap().into_iter().map(|source| source.text).collect();
+        assert_eq!(texts, ["a.cedar", "b.cedar", "s"]);
+        let missing = PolicyFiles { places: vec!["/nonexistent/x".into()], ..PolicyFiles::default() };
+        assert!(missing.read().unwrap_err().why.contains("No such file"));
+    }
+
+    #[test]
+    fn what_is_no_policy_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.cedar");
+        let why = || {
+            let why = files(folder.path()).read().unwrap_err().why;
+            drop(std::fs::remove_file(&path));
+            why
+        };
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert_eq!(why(), "it is no plain file");
+        std::os::unix::fs::symlink("x.cedar", &path).unwrap();
+        assert!(why().contains("symbolic links"));
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert_eq!(why(), "it is no plain file");
+        write(&path, b"a\n\xff");
+        assert_eq!(why(), "line 2, byte 2 of the file, is not UTF-8");
+        write(&path, &vec![b' '; FILE_MAX]);
+        assert_eq!(files(folder.path()).read().unwrap()[0].text.len(), FILE_MAX);
+        write(&path, &vec![b' '; FILE_MAX + 1]);
+        assert!(why().contains("at most 1048576"));
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(files(folder.path()).read().unwrap_err().why, "it is no plain file");
+    }
+
+    #[test]
+    fn what_others_can_write_to_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.cedar");
+        write(&path, b"");
+        let allow = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        assert!(files(folder.path()).read().is_ok());
+        for mode in [0o620, 0o602] {
+            allow(&path, mode);
+            let error = files(folder.path()).read().unwrap_err();
+            assert_eq!(error.hint, Some(format!("chmod go-w {}", path.display())));
+        }
+        allow(&path, 0o644);
+        assert!(files(folder.path()).read().is_ok());
+        allow(folder.path(), 0o777);
+        assert!(files(folder.path()).read().unwrap_err().why.contains("others"));
+        allow(folder.path(), 0o755);
+        // The organisation's must be root's.
+        let theirs = PolicyFiles { organisation: Some(folder.path().to_owned()), ..PolicyFiles::default() };
+        match theirs.read() {
+            Ok(sources) => assert!(is_root() && sources[0].origin == Origin::Organisation),
+            Err(error) => assert!(!is_root() && error.why.contains("not to root"), "{error}"),
+        }
+    }
+
+    #[test]
+    fn a_change_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        let path = folder.path().join("x.cedar");
+        let mut stamps = vec![files.stamp()];
+        write(&path, b"a");
+        stamps.push(files.stamp());
+        write(&path, b"b");
+        stamps.push(files.stamp());
+        std::fs::remove_file(&path).unwrap();
+        stamps.push(files.stamp());
+        assert!(stamps.windows(2).all(|two| two[0] != two[1]));
+        assert_eq!(files.stamp(), files.stamp());
+    }
+}

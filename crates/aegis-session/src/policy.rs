@@ -1,0 +1,225 @@
+//! The policies of a live session: recorded, in force, and changed while it runs.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aegis_ledger::{LedgerError, Pending, Recorder};
+use aegis_policy::{Engine, EngineError, Policies, Severity, Subject};
+use aegis_types::{PolicyChange, PolicyFault, PolicySet, PolicyText, SessionId, SessionStart, What};
+
+use crate::judge::Judge;
+use crate::plan::PolicyPlan;
+use crate::policies::{LoadError, PolicyFiles, Stamp};
+use crate::process::event;
+
+/// How often is looked whether files have changed, in microseconds.
+const LOOK_US: u64 = 200_000;
+
+/// The longest text in one record, in bytes as JSON has them: with all else a record stays below its bound.
+const PART_MAX: usize = 48_000;
+
+/// What a session knows of its policies.
+pub(crate) struct SessionPolicy {
+    /// Who is asked.
+    pub(crate) judge: Arc<Judge>,
+    files: PolicyFiles,
+    /// The set in force.
+    policies: Option<Arc<Policies>>,
+    subject: Subject,
+    /// The files as they were last looked at, and whether what they say has been dealt with.
+    stamp: Stamp,
+    settled: bool,
+    looked_us: u64,
+    /// The fault that was told last.
+    fault: Option<String>,
+    /// Texts that the ledger has.
+    known: HashSet<String>,
+}
+
+impl SessionPolicy {
+    pub(crate) fn new(plan: PolicyPlan, start: &SessionStart, id: SessionId, known: HashSet<String>) -> Self {
+        let subject = Subject {
+            agent: start.agent.clone(),
+            session: id.to_string(),
+            mode: start.mode.clone(),
+            tmp: plan.tmp,
+        };
+        let started = event(What::PolicySet(PolicySet {
+            files: Vec::new(),
+            sha256: String::new(),
+            why: PolicyChange::Start,
+        }))
+        .at;
+        Self {
+            judge: Arc::new(Judge::new(started)),
+            files: plan.files,
+            policies: plan.policies,
+            subject,
+            stamp: plan.stamp,
+            settled: true,
+            looked_us: 0,
+            fault: None,
+            known,
+        }
+    }
+
+    /// Records the set that the session starts with; nothing where it has none.
+    pub(crate) fn begin(&mut self, recorder: &Recorder) -> Result<Option<Pending>, LedgerError> {
+        let Some(policies) = self.policies.clone() else { return Ok(None) };
+        self.record(recorder, &policies, PolicyChange::Start).map(Some)
+    }
+
+    /// Puts that set in force.
+    pub(crate) fn prepare(&self) -> Result<(), EngineError> {
+        if let Some(policies) = &self.policies {
+            self.judge.take(Engine::new(Arc::clone(policies), self.subject.clone())?);
+        }
+        Ok(())
+    }
+
+    /// Records a set, with those texts that the ledger has not yet.
+    fn record(
+        &mut self,
+        recorder: &Recorder,
+        policies: &Policies,
+        why: PolicyChange,
+    ) -> Result<Pending, LedgerError> {
+        let files = policies.files();
+        for (file, source) in files.iter().zip(policies.sources()) {
+            if !self.known.insert(file.sha256.clone()) {
+                continue;
+            }
+            let parts = parts(&source.text);
+            let count = parts.len() as u64;
+            for (index, part) in parts.into_iter().enumerate() {
+                let text = PolicyText {
+                    part: index as u64 + 1,
+                    parts: count,
+                    sha256: file.sha256.clone(),
+                    text: part.to_owned(),
+                };
+                // The last entry is waited for, and with it those before.
+                drop(recorder.begin_durable(&event(What::PolicyText(text)))?);
+            }
+        }
+        let set = PolicySet { files, sha256: policies.hash().to_owned(), why };
+        recorder.begin_durable(&event(What::PolicySet(set)))
+    }
+
+    /// Looks whether the files have changed, and deals with it; returns what the user should read.
+    pub(crate) fn look(&mut self, recorder: &Recorder, now_us: u64, patience: Duration) -> Option<String> {
+        if now_us.saturating_sub(self.looked_us) < LOOK_US {
+            return None;
+        }
+        self.looked_us = now_us;
+        let stamp = self.files.stamp();
+        if stamp != self.stamp {
+            // They may be in the middle of being written: what they say is read when they stay as they are.
+            self.stamp = stamp;
+            self.settled = false;
+            return None;
+        }
+        if std::mem::replace(&mut self.settled, true) {
+            return None;
+        }
+        match self.reload() {
+            Ok(None) => {
+                self.fault = None;
+                None
+            }
+            Ok(Some((policies, engine))) => {
+                self.fault = None;
+                let recorded = self
+                    .record(recorder, &policies, PolicyChange::Change)
+                    .and_then(|pending| pending.wait(patience));
+                if let Err(error) = recorded {
+                    // No record, no change.
+                    self.settled = false;
+                    return Some(format!(
+                        "the policies have changed; it could not be recorded, so it has no effect yet: {error}"
+                    ));
+                }
+                let hash: String = policies.hash().chars().take(12).collect();
+                let warning =
+                    policies.shadowed().first().map(|warning| format!("; {warning}")).unwrap_or_default();
+                self.policies = Some(policies);
+                self.judge.take(engine);
+                Some(format!("the policies have changed: set {hash} is in force{warning}"))
+            }
+            Err(why) => {
+                if self.fault.as_ref() == Some(&why) {
+                    return None;
+                }
+                self.fault = Some(why.clone());
+                let kept = self.policies.as_ref().map(|set| set.hash().to_owned()).unwrap_or_default();
+                let detail: String = why.chars().take(4_000).collect();
+                let fault = What::PolicyFault(PolicyFault { detail, kept });
+                // It changes nothing, so nothing waits for it.
+                drop(recorder.begin_durable(&event(fault)));
+                Some(format!("the policies have changed and are not valid; what was in force stays: {why}"))
+            }
+        }
+    }
+
+    /// Reads the files; returns the set they make, where it is another.
+    fn reload(&self) -> Result<Option<(Arc<Policies>, Engine)>, String> {
+        let sources = self.files.read().map_err(|error| error.to_string())?;
+        if sources.is_empty() && self.policies.is_none() {
+            return Ok(None);
+        }
+        let policies = Policies::parse(sources).map_err(|problems| LoadError::Wrong(problems).to_string())?;
+        if self.policies.as_ref().is_some_and(|current| current.hash() == policies.hash()) {
+            return Ok(None);
+        }
+        let mut problems = policies.validate();
+        problems.retain(|problem| problem.severity == Severity::Error);
+        if !problems.is_empty() {
+            return Err(LoadError::Wrong(problems).to_string());
+        }
+        let policies = Arc::new(policies);
+        let engine =
+            Engine::new(Arc::clone(&policies), self.subject.clone()).map_err(|error| error.to_string())?;
+        Ok(Some((policies, engine)))
+    }
+}
+
+/// Cuts a text into parts that fit a record each; an empty text is one part.
+fn parts(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut size) = (0, 0);
+    for (at, c) in text.char_indices() {
+        // As JSON has it: `\u0000` for control characters.
+        let length = match c {
+            '"' | '\\' => 2,
+            c if c.is_control() => 6,
+            c => c.len_utf8(),
+        };
+        if size + length > PART_MAX {
+            parts.push(text.get(start..at).unwrap_or_default());
+            (start, size) = (at, 0);
+        }
+        size += length;
+    }
+    parts.push(text.get(start..).unwrap_or_default());
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_into_parts_that_fit() {
+        assert_eq!(parts(""), [""]);
+        for text in
+            ["a".repeat(PART_MAX), "ä".repeat(PART_MAX), "\u{1}\"".repeat(PART_MAX), "x".repeat(PART_MAX + 1)]
+        {
+            let parts = parts(&text);
+            assert_eq!(parts.concat(), text);
+            assert!(parts.iter().all(|part| serde_json::to_string(part).unwrap().len() <= PART_MAX + 2));
+        }
+        assert_eq!(parts(&"a".repeat(PART_MAX)).len(), 1);
+        assert_eq!(parts(&"a".repeat(PART_MAX + 1)).len(), 2);
+    }
+}
