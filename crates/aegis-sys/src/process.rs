@@ -1,5 +1,6 @@
 //! Processes: making them, waiting for them, ending them.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
@@ -22,6 +23,39 @@ impl Ended {
             Self::Code(libc::WEXITSTATUS(status))
         }
     }
+}
+
+/// Runs a program in the foreground of this terminal and waits until it ends. It has this process' standard
+/// streams, working directory and environment, and is for programs that the user asked for, not for agents.
+///
+/// # Errors
+/// It can't be started, or not be waited for.
+pub fn run_in_foreground(program: &OsStr, arguments: &[OsString]) -> io::Result<Ended> {
+    use std::os::unix::process::CommandExt as _;
+    use std::os::unix::process::ExitStatusExt as _;
+    crate::signals::hear_children();
+    // The keys of the terminal are for the program; whoever started it goes on, as system(3) does.
+    // SAFETY: ignores two signals; no handler is set, and what was set is put back below.
+    let old =
+        unsafe { [libc::SIGINT, libc::SIGQUIT].map(|number| (number, libc::signal(number, libc::SIG_IGN))) };
+    #[expect(clippy::disallowed_methods, reason = "this is the crate that starts processes")]
+    let mut command = std::process::Command::new(program);
+    command.args(arguments);
+    // SAFETY: the closure calls signal(2) only, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            for (number, handler) in old {
+                libc::signal(number, handler);
+            }
+            Ok(())
+        });
+    }
+    let status = command.status();
+    for (number, handler) in old {
+        // SAFETY: puts back what was in force.
+        unsafe { libc::signal(number, handler) };
+    }
+    Ok(Ended::from_wait_status(status?.into_raw()))
 }
 
 /// What `wait` says of a child.
@@ -269,6 +303,14 @@ mod tests {
     #[test]
     fn the_structure_has_the_size_of_its_first_version() {
         assert_eq!(size_of::<PidfdInfo>(), 64);
+    }
+
+    #[test]
+    fn a_program_in_the_foreground_is_waited_for() {
+        let sh = |script: &str| run_in_foreground("/bin/sh".as_ref(), &["-c".into(), script.into()]).unwrap();
+        assert_eq!(sh("exit 7"), Ended::Code(7));
+        assert_eq!(sh("kill -INT $$; exit 7"), Ended::Signal(libc::SIGINT));
+        assert!(run_in_foreground("/no/such/program".as_ref(), &[]).is_err());
     }
 
     #[test]
