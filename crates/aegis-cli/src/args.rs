@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Checks what this system offers to Aegis, and how to mend what is missing
     #[command(after_help = "Example:\n  aegis setup")]
     Setup(Json),
-    /// Shows settings
+    /// Shows, edits and describes settings
     #[command(subcommand)]
     Config(Config),
     /// Reads, checks and exports ledgers
@@ -129,8 +129,21 @@ pub(crate) struct Log {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Shows the effective settings, with where each value comes from
-    #[command(after_help = "Example:\n  aegis config show claude")]
+    #[command(after_help = "Example:\n  aegis config show claude\n  aegis config show claude --json")]
     Show(Named),
+    /// Opens a settings file in $VISUAL, else $EDITOR, else vi, and takes it over if it is valid
+    #[command(
+        after_help = "The editor has a copy. The file is changed only when the copy is valid and nobody else has \
+        changed the file meanwhile. Exit code 1 where it was not changed for such a reason; the copy is then \
+        kept.\n\nExample:\n  aegis config edit claude\n  EDITOR='code -w' aegis config edit"
+    )]
+    Edit {
+        /// The configuration [default: the active one, else that of the latest session]
+        name: Option<AgentName>,
+    },
+    /// Prints the JSON Schema of aegis.toml, with every key, its values and its default
+    #[command(after_help = "Example:\n  aegis config schema > aegis.schema.json")]
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]

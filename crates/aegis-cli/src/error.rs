@@ -11,6 +11,8 @@ use aegis_types::NameError;
 #[derive(Debug)]
 pub(crate) struct CliError {
     message: String,
+    /// Lines that show the place of it.
+    detail: Vec<String>,
     hint: Option<String>,
     code: u8,
     /// What should be a ledger is none.
@@ -20,7 +22,7 @@ pub(crate) struct CliError {
 impl CliError {
     /// Something failed.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: 1, damage: false }
+        Self { message: message.into(), detail: Vec::new(), hint: None, code: 1, damage: false }
     }
 
     /// The command was used wrongly.
@@ -33,9 +35,19 @@ impl CliError {
         Self { code: 4, ..Self::failed(message) }
     }
 
+    /// Shows the place of it, below the message.
+    pub(crate) fn detail(self, detail: Vec<String>) -> Self {
+        Self { detail, ..self }
+    }
+
     /// Says what to do next.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Returns what is to be done next.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Gives it another exit code.
@@ -58,6 +70,9 @@ impl CliError {
         let mut err = std::io::stderr().lock();
         // Where nobody reads it, there is nobody to tell.
         drop(writeln!(err, "aegis: {}", self.message));
+        for line in &self.detail {
+            drop(writeln!(err, "{line}"));
+        }
         if let Some(hint) = &self.hint {
             drop(writeln!(err, "       {hint}"));
         }

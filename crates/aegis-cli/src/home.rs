@@ -68,11 +68,13 @@ impl Home {
         self.root.join(name.as_str())
     }
 
-    fn global_path(&self) -> PathBuf {
+    /// Returns the file of the global settings.
+    pub(crate) fn global_path(&self) -> PathBuf {
         self.root.join("config.toml")
     }
 
-    fn settings_path(&self, name: &AgentName) -> PathBuf {
+    /// Returns the settings file of a configuration.
+    pub(crate) fn settings_path(&self, name: &AgentName) -> PathBuf {
         self.folder(name).join("aegis.toml")
     }
 
@@ -97,7 +99,7 @@ impl Home {
         let mut names: Vec<AgentName> = entries
             .flatten()
             .filter_map(|entry| AgentName::new(entry.file_name().to_str()?).ok())
-            .filter(|name| self.settings_path(name).exists())
+            .filter(|name| is_there(&self.settings_path(name)))
             .collect();
         names.sort();
         Ok(names)
@@ -105,8 +107,14 @@ impl Home {
 
     /// Returns a configuration that is there.
     pub(crate) fn configuration(&self, name: &AgentName) -> Result<Configuration, CliError> {
+        let folder = self.there(name)?;
+        Configuration::read(&self.settings_path(name), &folder)
+    }
+
+    /// Returns the folder of a configuration that is there, whether its settings can be read or not.
+    fn there(&self, name: &AgentName) -> Result<PathBuf, CliError> {
         let folder = self.folder(name);
-        if !self.settings_path(name).exists() {
+        if !is_there(&self.settings_path(name)) {
             let known = self.names()?;
             let list: Vec<&str> = known.iter().map(AgentName::as_str).collect();
             let hint = if list.is_empty() {
@@ -121,7 +129,7 @@ impl Home {
             .hint(hint));
         }
         check_private(&folder)?;
-        Configuration::read(&self.settings_path(name), &folder)
+        Ok(folder)
     }
 
     /// Returns a configuration; makes it, with the least settings, where it is not there.
@@ -130,7 +138,7 @@ impl Home {
         let folder = self.folder(name);
         make_private(&folder)?;
         let path = self.settings_path(name);
-        if !path.exists() {
+        if !is_there(&path) {
             let text = format!("name = \"{name}\"\n");
             aegis_sys::files::write_atomic(&path, text.as_bytes())
                 .map_err(|e| CliError::failed(format!("{} can't be written: {e}", path.display())))?;
@@ -170,6 +178,16 @@ impl Home {
         }
     }
 
+    /// Returns the name of the configuration that is meant; its settings need not be readable where it is named
+    /// or active.
+    pub(crate) fn meant_name(&self, name: Option<&AgentName>) -> Result<AgentName, CliError> {
+        let active = if name.is_none() { self.global()?.active } else { None };
+        match name.or(active.as_ref()) {
+            Some(name) => self.there(name).map(|_| name.clone()),
+            None => Ok(self.meant(None)?.name),
+        }
+    }
+
     /// Takes in what dead sessions have left for a ledger.
     pub(crate) fn recover(&self, ledger: &Path) -> Result<(), CliError> {
         recovery::recover(&self.run(), ledger, &self.custody(ledger)?).map(drop).map_err(CliError::from)
@@ -206,6 +224,11 @@ pub(crate) fn set_in_environment(name: &str) -> Option<std::ffi::OsString> {
 /// Returns the user's home.
 pub(crate) fn user_home() -> Option<PathBuf> {
     environment("HOME").map(PathBuf::from)
+}
+
+/// Says whether there is anything of this name, a link that leads nowhere included.
+fn is_there(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
 }
 
 fn make_private(path: &Path) -> Result<(), CliError> {

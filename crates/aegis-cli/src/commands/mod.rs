@@ -2,6 +2,7 @@
 
 mod audit;
 mod config;
+mod edit;
 mod follow;
 mod list;
 mod log;
@@ -39,6 +40,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
         Command::Status(named) => status::run(&home, &named),
         Command::Setup(json) => setup::run(&home, &json),
         Command::Config(Config::Show(named)) => config::show(&home, &named).map(|()| 0),
+        Command::Config(Config::Edit { name }) => edit::run(&home, name.as_ref()).map(|()| 0),
+        Command::Config(Config::Schema) => config::schema().map(|()| 0),
         Command::Audit(Audit::Query(query)) => audit::query(&home, &query).map(|()| 0),
         Command::Audit(Audit::Verify(options)) => verify::run(&home, &options),
         Command::Audit(Audit::Checkpoint { name }) => proof::checkpoint(&home, name.as_ref()).map(|()| 0),

@@ -178,9 +178,9 @@ fn checkpoints_are_taken_to_the_anchors_of_the_home() {
         text(&output)
     );
     for (text, expected) in [
-        ("[[anchors]]\nfile = \"here\"\n", "the path `here` must be absolute"),
-        ("[[anchors]]\nfil = \"/x\"\n", ":2:1: unknown variant `fil`"),
-        ("anchors = 1\n", ":1:11: invalid type"),
+        ("[[anchors]]\nfile = \"here\"\n", ":2:8: `file` must be an absolute path, `here` is none"),
+        ("[[anchors]]\nfil = \"/x\"\n", ":2:1: unknown key `fil`, did you mean `file`?"),
+        ("anchors = 1\n", ":1:11: `anchors` is written `[[anchors]]`"),
     ] {
         std::fs::write(home.join("config.toml"), text).unwrap();
         let (code, said) = run(&world, &["audit", "verify", "y"]);

@@ -126,3 +126,31 @@ fn a_full_screen_program_and_a_change_of_size_work() {
     let entries = world.entries("vim");
     assert!(!crate::support::on_path(&entries, "FileWrite", &world.work().join("note")).is_empty());
 }
+
+#[test]
+fn a_mistake_in_an_edit_can_be_mended_at_once() {
+    let world = World::new(Who::Me);
+    assert!(world.wrap("x", &["true"]).status.success());
+    // Makes a mistake at first, and takes it back when asked again.
+    let script =
+        "if grep -q nam2 $1; then sed -i /nam2/d $1; echo '# mended' >> $1; else echo 'nam2 = 1' >> $1; fi";
+    let editor = world.path("editor");
+    std::fs::write(&editor, script).unwrap();
+    let edit =
+        format!("EDITOR='sh {}' {} config edit x", editor.display(), world.path("bin/aegis").display());
+    let terminal =
+        Terminal::new(&world, &format!("{edit}; echo code $?; {edit}; echo then $?; exec sleep 1000"));
+    let asks = |times: usize| {
+        until("it asks", || terminal.screen().matches("edit again? [Y/n]").count() == times);
+    };
+    asks(1);
+    assert!(terminal.screen().contains("nam2 = 1"), "{}", terminal.screen());
+    terminal.line("n");
+    until("it says so", || terminal.screen().contains("aegis: the settings were not changed"));
+    terminal.shows("code 1");
+    asks(2);
+    terminal.line("");
+    terminal.shows("changed: only comments and layout");
+    terminal.shows("then 0");
+    assert!(std::fs::read_to_string(world.home().join("x/aegis.toml")).unwrap().ends_with("# mended\n"));
+}
