@@ -31,6 +31,12 @@ pub(crate) enum Command {
     /// Shows recent entries of a ledger
     #[command(after_help = "Example:\n  aegis log --last 50\n  aegis log claude --follow")]
     Log(Log),
+    /// Shows what one session did that the other did not: files, programs, hosts, refusals, decisions
+    #[command(
+        after_help = "Exit code: 0 where both did the same, 1 where they differ, 2 where anything went wrong or a \
+        session was not found.\n\nExample:\n  aegis diff 0197c0de-0000-7000-8000-000000000000 0197c0df-12"
+    )]
+    Diff(Diff),
     /// Lists the configurations
     #[command(after_help = "Example:\n  aegis list")]
     List(Json),
@@ -124,6 +130,60 @@ pub(crate) struct Log {
     pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The id of one session, A, or at least 8 characters of its beginning
+    #[arg(value_name = "SESSION1")]
+    pub(crate) first: SessionKey,
+    /// The same of the other session, B
+    #[arg(value_name = "SESSION2")]
+    pub(crate) second: SessionKey,
+    /// Prints all of each group, however long it is
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// The id of a session or the beginning of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SessionKey(String);
+
+/// The least beginning of an id, in digits.
+const KEY_MIN: usize = 8;
+
+/// An id, in digits.
+const KEY_MAX: usize = 32;
+
+impl SessionKey {
+    /// Says whether it is this id, or the beginning of it.
+    pub(crate) fn fits(&self, id: &str) -> bool {
+        let mut digits = id.bytes().filter(|byte| *byte != b'-');
+        self.0.bytes().filter(|byte| *byte != b'-').all(|byte| digits.next() == Some(byte))
+    }
+}
+
+impl std::fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for SessionKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().filter(|byte| *byte != b'-').count();
+        if !text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) || digits > KEY_MAX {
+            return Err("an id has 32 hexadecimal digits, and `-`".to_owned());
+        }
+        if digits < KEY_MIN {
+            return Err(format!("at least {KEY_MIN} digits of the id are needed"));
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod config;
+mod diff;
 mod edit;
 mod follow;
 mod list;
@@ -30,11 +31,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
     }
     let home = Home::find(arguments.home).map_err(|error| match &arguments.command {
         Command::Wrap(_) => error.with_code(125),
+        Command::Diff(_) => error.with_code(diff::TROUBLE),
         _ => error,
     })?;
     match arguments.command {
         Command::Wrap(options) => wrap::run(&home, options),
         Command::Log(options) => log::run(&home, &options).map(|()| 0),
+        Command::Diff(options) => diff::run(&home, &options).map_err(|error| error.with_code(diff::TROUBLE)),
         Command::List(json) => list::list(&home, &json).map(|()| 0),
         Command::Use { name, json } => list::make_active(&home, name.as_ref(), &json).map(|()| 0),
         Command::Status(named) => status::run(&home, &named),

@@ -10,6 +10,7 @@
 mod config;
 mod damage;
 mod deaths;
+mod diff;
 mod ground_truth;
 mod hostile;
 mod plain;
