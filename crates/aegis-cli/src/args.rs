@@ -22,6 +22,11 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Makes a configuration: settings, and policies that say what its agent may do
+    #[command(
+        after_help = "Without NAME, it asks five questions.\n\nExample:\n  aegis init\n  aegis init claude --dir ~/project --policy project"
+    )]
+    Init(Init),
     /// Runs a command and records everything that it and its processes do
     #[command(
         after_help = "Exit code: that of CMD, or 128+N where signal N ended it; 125 where Aegis failed, 126 where \
@@ -57,6 +62,9 @@ pub(crate) enum Command {
     /// Shows, edits and describes settings
     #[command(subcommand)]
     Config(Config),
+    /// Checks, explains, makes and learns policies
+    #[command(subcommand)]
+    Policy(Policy),
     /// Reads, checks and exports ledgers
     #[command(subcommand)]
     Audit(Audit),
@@ -93,6 +101,10 @@ pub(crate) struct Wrap {
     /// The configuration to record under [default: the command's base name]
     #[arg(long)]
     pub(crate) name: Option<AgentName>,
+    /// A template or a policy file: each entry also says what it would decide; nothing is denied [default: the
+    /// configuration's policies]
+    #[arg(long, value_name = "TPL")]
+    pub(crate) policy: Option<String>,
     /// Prints no summary at the end
     #[arg(long)]
     pub(crate) quiet: bool,
@@ -105,6 +117,93 @@ pub(crate) struct Wrap {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The name: letters, digits, `.`, `_` and `-`
+    pub(crate) name: Option<AgentName>,
+    /// A template (project, allow-read-only, default-deny, permit-all) or a policy file [default: project]
+    #[arg(long, value_name = "TPL")]
+    pub(crate) policy: Option<String>,
+    /// The directory that the agent works in [default: the current one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Parses a file or folder and checks it against the schema; exit code 3 where anything is wrong
+    #[command(after_help = "Example:\n  aegis policy validate --path project.cedar")]
+    Validate {
+        /// A policy file, or a folder of them: one set
+        #[arg(long, value_name = "FILE")]
+        path: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Lists the policies in force for a configuration, and where each stands
+    #[command(after_help = "Example:\n  aegis policy list claude")]
+    List(Named),
+    /// Prints a template
+    #[command(after_help = "Example:\n  aegis policy generate --template project > project.cedar")]
+    Generate {
+        /// project, allow-read-only, default-deny or permit-all
+        #[arg(long, value_name = "NAME")]
+        template: String,
+        /// The directory that the agent works in [default: the current one]
+        #[arg(long, value_name = "PATH")]
+        dir: Option<PathBuf>,
+    },
+    /// Prints the schema that every policy is validated against
+    #[command(after_help = "Example:\n  aegis policy schema")]
+    Schema,
+    /// Says what would be decided, and by which policies
+    #[command(
+        after_help = "A resource is a path, HOST:PORT, unix:PATH, a program with its arguments, or TOOL(COMMAND).\n\n\
+        Example:\n  aegis policy check claude --action FileWrite --resource ~/project/.git/hooks/pre-commit"
+    )]
+    Check(Check),
+    /// Shows what the kernel will be told, and what has to be decided while the agent runs
+    #[command(after_help = "Example:\n  aegis policy compile claude --target landlock")]
+    Compile {
+        /// The configuration [default: the active one, else that of the latest session]
+        name: Option<AgentName>,
+        /// What enforces
+        #[arg(long, value_enum, default_value_t = Target::Landlock)]
+        target: Target,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Target {
+    /// Linux
+    Landlock,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration [default: the active one, else that of the latest session]
+    pub(crate) name: Option<AgentName>,
+    /// What is to be done
+    #[arg(long, value_name = "A", value_parser = action)]
+    pub(crate) action: Action,
+    /// What it is to be done to
+    #[arg(long, value_name = "R")]
+    pub(crate) resource: String,
+    /// The program that acts [default: not known]
+    #[arg(long, value_name = "PATH", default_value = "")]
+    pub(crate) exe: String,
+    /// wrap, pilot or run
+    #[arg(long, value_name = "MODE", default_value = "run", value_parser = ["wrap", "pilot", "run"])]
+    pub(crate) mode: String,
+    /// Of a connection: the address is a local one, to be listened on
+    #[arg(long)]
+    pub(crate) listen: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 /// One ledger by its name, or all.
@@ -264,6 +363,9 @@ pub(crate) enum Audit {
         #[command(flatten)]
         json: Json,
     },
+    /// Shows each policy set that was in force, from when, and what changed
+    #[command(after_help = "Example:\n  aegis audit policy-history claude")]
+    PolicyHistory(Named),
     /// Writes entries for other programs
     #[command(after_help = "Example:\n  aegis audit export claude --format jsonl > claude.jsonl")]
     Export(Export),
@@ -296,6 +398,9 @@ pub(crate) struct Query {
     /// Only this decision: allow, deny or observed
     #[arg(long, value_name = "D", value_parser = decision)]
     pub(crate) decision: Option<Decision>,
+    /// Only what the policies would have decided so: allow or deny
+    #[arg(long, value_name = "D", value_parser = decision)]
+    pub(crate) would: Option<Decision>,
     /// Only paths that fit: `*` within a component, `**` across
     #[arg(long, value_name = "GLOB")]
     pub(crate) path: Option<String>,

@@ -132,6 +132,13 @@ impl Home {
         Ok(folder)
     }
 
+    /// Makes the folder of a configuration, if it is not there.
+    pub(crate) fn make_folder(&self, name: &AgentName) -> Result<PathBuf, CliError> {
+        let folder = self.folder(name);
+        make_private(&folder)?;
+        Ok(folder)
+    }
+
     /// Returns a configuration; makes it, with the least settings, where it is not there.
     pub(crate) fn configuration_or_new(&self, name: &AgentName) -> Result<Configuration, CliError> {
         self.create()?;
@@ -231,7 +238,8 @@ fn is_there(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok()
 }
 
-fn make_private(path: &Path) -> Result<(), CliError> {
+/// Makes a folder that only the user can enter, or checks that it is one.
+pub(crate) fn make_private(path: &Path) -> Result<(), CliError> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
         // The mask of modes may have taken some of it away.
         Ok(()) => rustix::fs::chmod(path, Mode::RWXU)

@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod home;
 mod output;
+mod policies;
 mod times;
 
 use clap::Parser as _;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write};
 
 use aegis_export::shown::command_line;
 use aegis_export::{resource_text, shown};
-use aegis_types::{Direction, Event, ExitStatus, Outcome, PolicyChange, What};
+use aegis_types::{Decision, Direction, Event, ExitStatus, Outcome, PolicyChange, What};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde_json::Value;
 
@@ -77,7 +77,9 @@ pub(crate) fn entry_line(event: &Event) -> String {
                 _ => String::new(),
             };
             let outcome = if act.outcome == Outcome::Unknown { "?" } else { act.outcome.word() };
-            let on = format!("{direction}{}{status}{folded}", resource_text(&act.resource));
+            let would =
+                if act.would == Some(Decision::Deny) { would_deny(&act.policies) } else { String::new() };
+            let on = format!("{direction}{}{status}{folded}{would}", resource_text(&act.resource));
             (act.process.pid, act.action.word(), outcome, on)
         }
         What::Gap(gap) => {
@@ -125,6 +127,15 @@ pub(crate) fn entry_line(event: &Event) -> String {
     };
     let pid = if pid == 0 { String::new() } else { pid.to_string() };
     format!("{}  {pid:>7}  {what:<12}  {outcome:<7}  {on}", times::local(event.at))
+}
+
+/// Says that the policies would have denied it, and which.
+fn would_deny(policies: &[std::sync::Arc<str>]) -> String {
+    if policies.is_empty() {
+        return "  (would be denied: no policy permits it)".to_owned();
+    }
+    let ids: Vec<String> = policies.iter().map(|id| shown(id.as_bytes())).collect();
+    format!("  (would be denied by {})", ids.join(", "))
 }
 
 /// Returns an entry in one line, cut to the terminal's width.

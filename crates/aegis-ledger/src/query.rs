@@ -40,6 +40,8 @@ pub struct Filter {
     pub pid: Option<u32>,
     /// Only those on a path that fits.
     pub path: Option<PathPattern>,
+    /// Only those about which the policies would have decided so.
+    pub would: Option<aegis_types::Decision>,
     /// Only those with this decision.
     pub decision: Option<aegis_types::Decision>,
 }
@@ -75,10 +77,10 @@ const OF_SESSION: &str = "session = (SELECT id FROM sessions WHERE uuid = ?)
 
 impl Filter {
     fn accepts(&self, event: &Event) -> bool {
-        let (process, resource, decision) = match &event.what {
-            What::Action(act) => (Some(&act.process), Some(&act.resource), Some(act.decision)),
-            What::Gap(gap) => (gap.process.as_ref(), None, None),
-            What::Refusal(refusal) => (Some(&refusal.process), None, None),
+        let (process, resource, decision, would) = match &event.what {
+            What::Action(act) => (Some(&act.process), Some(&act.resource), Some(act.decision), act.would),
+            What::Gap(gap) => (gap.process.as_ref(), None, None, None),
+            What::Refusal(refusal) => (Some(&refusal.process), None, None, None),
             What::LedgerStart(_)
             | What::Seal(_)
             | What::Seam(_)
@@ -86,7 +88,7 @@ impl Filter {
             | What::PolicySet(_)
             | What::PolicyText(_)
             | What::SessionEnd(_)
-            | What::SessionStart(_) => (None, None, None),
+            | What::SessionStart(_) => (None, None, None, None),
         };
         let path = match resource {
             Some(Resource::Path(path) | Resource::Unix(path)) => Some(path),
@@ -94,6 +96,7 @@ impl Filter {
             _ => None,
         };
         self.pid.is_none_or(|pid| process.is_some_and(|p| p.pid == pid))
+            && self.would.is_none_or(|wanted| would == Some(wanted))
             && self.decision.is_none_or(|wanted| decision == Some(wanted))
             && self.path.as_ref().is_none_or(|pattern| path.is_some_and(|p| pattern.matches(p)))
     }

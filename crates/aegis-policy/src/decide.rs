@@ -11,8 +11,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use aegis_types::{Action, AgentName, Decision};
 use cedar_policy::{
-    Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet,
-    Request as CedarRequest, RestrictedExpression,
+    AuthorizationError, Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid,
+    PolicySet, Request as CedarRequest, RestrictedExpression,
 };
 use foldhash::{HashMap, HashSet};
 
@@ -40,7 +40,8 @@ const EARLY: Reads = Reads::DIRECTION.and(Reads::attribute(Attribute::Address));
 pub struct Verdict {
     /// Allow or Deny.
     pub decision: Decision,
-    /// The policies that determined it, by id, in the order of the set; none where no policy permits.
+    /// The policies that determined it, by id, in the order of the set: those that permit or forbid, or could not be
+    /// evaluated; none where no policy permits.
     pub policies: Arc<[Arc<str>]>,
     /// Policies that could not be evaluated, each with why. Where there is one, the answer is Deny.
     pub errors: Vec<String>,
@@ -299,11 +300,18 @@ impl Engine {
             .map_err(|error| error.to_string())?;
         let response = self.authorizer.is_authorized(&asked, &set, &entities);
         let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-        let reasons: HashSet<&str> = response.diagnostics().reason().map(AsRef::as_ref).collect();
+        let failed = response.diagnostics().errors().map(|error| match error {
+            AuthorizationError::PolicyEvaluationError(error) => error.policy_id().as_ref(),
+        });
+        let reasons: HashSet<&str> = if errors.is_empty() {
+            response.diagnostics().reason().map(AsRef::as_ref).collect()
+        } else {
+            failed.collect()
+        };
         let determining = concerned
             .iter()
             .filter_map(|index| self.policies.rules().get(usize::try_from(*index).ok()?))
-            .filter(|rule| errors.is_empty() && reasons.contains(&*rule.id))
+            .filter(|rule| reasons.contains(&*rule.id))
             .map(|rule| Arc::clone(&rule.id))
             .collect();
         let decision = match response.decision() {

@@ -40,6 +40,34 @@ pub struct Rule {
     pub line: usize,
 }
 
+impl Rule {
+    /// Returns what the policy is about in a line: its effect, actions, resource and agent; not its conditions.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        use cedar_policy::{ActionConstraint, EntityUid, PrincipalConstraint, ResourceConstraint};
+        let name = |uid: &EntityUid| uid.id().unescaped().to_owned();
+        let actions = match self.policy.action_constraint() {
+            ActionConstraint::Any => "anything".to_owned(),
+            ActionConstraint::Eq(uid) => name(&uid),
+            ActionConstraint::In(uids) => uids.iter().map(name).collect::<Vec<_>>().join(", "),
+        };
+        let resource = match self.policy.resource_constraint() {
+            ResourceConstraint::Eq(uid) => format!(" on {}", name(&uid)),
+            ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => format!(" in {}", name(&uid)),
+            ResourceConstraint::Any | ResourceConstraint::Is(_) => String::new(),
+        };
+        let agent = match self.policy.principal_constraint() {
+            PrincipalConstraint::Eq(uid)
+            | PrincipalConstraint::In(uid)
+            | PrincipalConstraint::IsIn(_, uid) => format!(", to {}", name(&uid)),
+            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => String::new(),
+        };
+        let conditions = if self.policy.has_non_scope_constraint() { ", with conditions" } else { "" };
+        let effect = if is_permit(&self.policy) { "permits" } else { "forbids" };
+        format!("{effect} {actions}{resource}{agent}{conditions}")
+    }
+}
+
 /// Several policy files as one set.
 #[derive(Debug, Clone)]
 pub struct Policies {

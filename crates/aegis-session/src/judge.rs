@@ -1,7 +1,8 @@
 //! Asking the policies about what was observed.
 
 use std::borrow::Cow;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aegis_policy::{Engine, Request, Resource};
 use aegis_types::{Act, Decision, Direction, Resource as On, Text, Timestamp};
@@ -12,12 +13,25 @@ pub(crate) struct Judge {
     engine: RwLock<Option<Arc<Engine>>>,
     /// When the session started.
     started: Timestamp,
+    /// What could not be evaluated and was told.
+    told: Mutex<HashSet<Arc<str>>>,
+}
+
+/// The most policies that are told of as not evaluated.
+const TOLD_MAX: usize = 20;
+
+/// What the policies say of an action.
+pub(crate) struct Opinion {
+    pub(crate) would: Decision,
+    pub(crate) policies: Arc<[Arc<str>]>,
+    /// What the user should read: a policy could not be evaluated, for the first time.
+    pub(crate) notice: Option<String>,
 }
 
 impl Judge {
     /// Makes a judge that has no opinion yet.
     pub(crate) fn new(started: Timestamp) -> Self {
-        Self { engine: RwLock::new(None), started }
+        Self { engine: RwLock::new(None), started, told: Mutex::default() }
     }
 
     /// Puts policies in force.
@@ -36,7 +50,7 @@ impl Judge {
     }
 
     /// Says what would be decided about an action, and by which policies.
-    pub(crate) fn would(&self, act: &Act, at: Timestamp) -> Option<(Decision, Arc<[Arc<str>]>)> {
+    pub(crate) fn would(&self, act: &Act, at: Timestamp) -> Option<Opinion> {
         let engine = self.engine()?;
         let exe = act.process.exe.to_string_lossy();
         let flag = |name: &str| act.flags.iter().any(|flag| flag == name);
@@ -55,7 +69,11 @@ impl Judge {
                 setuid: flag("SETUID") || flag("SETGID"),
                 existed: &existed,
             });
-            (verdict.decision, Arc::clone(&verdict.policies))
+            Opinion {
+                would: verdict.decision,
+                policies: Arc::clone(&verdict.policies),
+                notice: verdict.errors.first().and_then(|error| self.tell(&verdict.policies, error)),
+            }
         };
         Some(match &act.resource {
             On::Path(path) => ask(Resource::Path(&path.to_string_lossy())),
@@ -72,8 +90,16 @@ impl Judge {
                 ask(Resource::Program { exe: &exe, command: &command, arguments: &arguments })
             }
             // What is not known can't be permitted.
-            On::Unread(_) => (Decision::Deny, Arc::default()),
+            On::Unread(_) => Opinion { would: Decision::Deny, policies: Arc::default(), notice: None },
         })
+    }
+
+    /// Returns what to tell of a policy that could not be evaluated, where it was not told yet.
+    fn tell(&self, policies: &[Arc<str>], error: &str) -> Option<String> {
+        let policy = policies.first()?;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = told.len() < TOLD_MAX && told.insert(Arc::clone(policy));
+        is_new.then(|| format!("policy {policy} can't be evaluated, so what it is about is denied: {error}"))
     }
 
     /// Says whether a name was there when the session started: it is there, and was not made since (`statx(2)`).

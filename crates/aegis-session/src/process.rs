@@ -61,7 +61,11 @@ impl Sink for SessionSink {
     }
 
     fn would(&self, act: &Act, at: Timestamp) -> Option<(Decision, Arc<[Arc<str>]>)> {
-        self.judge.would(act, at)
+        let opinion = self.judge.would(act, at)?;
+        if let Some(notice) = opinion.notice {
+            self.notice(&notice);
+        }
+        Some((opinion.would, opinion.policies))
     }
 
     fn took_effect(&self, ticket: Ticket) {

@@ -50,14 +50,16 @@ impl Workers {
         let observer = Arc::clone(&self.observer);
         let ends = observer.ends()?;
         observer.collect_ends();
-        std::thread::Builder::new().name("ends".into()).stack_size(512 << 10).spawn(move || {
-            loop {
-                let mut fds = [PollFd::new(&ends, PollFlags::IN)];
-                // An interrupted wait is a short one.
-                let _ = poll(&mut fds, Some(&INTERVAL));
-                observer.collect_ends();
-            }
-        })?;
+        std::thread::Builder::new().name("ends".into()).stack_size(aegis_policy::source::STACK).spawn(
+            move || {
+                loop {
+                    let mut fds = [PollFd::new(&ends, PollFlags::IN)];
+                    // An interrupted wait is a short one.
+                    let _ = poll(&mut fds, Some(&INTERVAL));
+                    observer.collect_ends();
+                }
+            },
+        )?;
         Ok(())
     }
 
@@ -67,16 +69,18 @@ impl Workers {
         let known = Arc::clone(&busy);
         let observer = Arc::clone(&self.observer);
         let broken = Arc::clone(&self.broken);
-        std::thread::Builder::new().name("observer".into()).stack_size(512 << 10).spawn(move || {
-            while let Ok(notification) = listener.receive() {
-                busy.store(monotonic_us(), Ordering::Relaxed);
-                if observer.handle(notification).is_err() {
-                    break;
+        std::thread::Builder::new().name("observer".into()).stack_size(aegis_policy::source::STACK).spawn(
+            move || {
+                while let Ok(notification) = listener.receive() {
+                    busy.store(monotonic_us(), Ordering::Relaxed);
+                    if observer.handle(notification).is_err() {
+                        break;
+                    }
+                    busy.store(0, Ordering::Relaxed);
                 }
-                busy.store(0, Ordering::Relaxed);
-            }
-            broken.store(true, Ordering::Release);
-        })?;
+                broken.store(true, Ordering::Release);
+            },
+        )?;
         self.busy.push(known);
         Ok(())
     }

@@ -27,6 +27,7 @@ pub(crate) fn query(home: &Home, query: &Query) -> Result<(), CliError> {
         pid: query.pid,
         path: query.path.as_deref().map(PathPattern::new).transpose()?,
         decision: query.decision,
+        would: query.would,
     };
     let mut out = output::out();
     for mut source in follow::sources(home, &query.which)? {

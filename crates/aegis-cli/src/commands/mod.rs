@@ -5,8 +5,11 @@ mod config;
 mod diff;
 mod edit;
 mod follow;
+mod history;
+mod init;
 mod list;
 mod log;
+mod policy;
 mod proof;
 mod session;
 mod setup;
@@ -16,7 +19,7 @@ mod wrap;
 
 use clap::CommandFactory as _;
 
-use crate::args::{Arguments, Audit, Command, Config};
+use crate::args::{Arguments, Audit, Command, Config, Policy, Target};
 use crate::error::CliError;
 use crate::home::Home;
 
@@ -35,6 +38,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
         _ => error,
     })?;
     match arguments.command {
+        Command::Init(options) => init::run(&home, options).map(|()| 0),
         Command::Wrap(options) => wrap::run(&home, options),
         Command::Log(options) => log::run(&home, &options).map(|()| 0),
         Command::Diff(options) => diff::run(&home, &options).map_err(|error| error.with_code(diff::TROUBLE)),
@@ -45,6 +49,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
         Command::Config(Config::Show(named)) => config::show(&home, &named).map(|()| 0),
         Command::Config(Config::Edit { name }) => edit::run(&home, name.as_ref()).map(|()| 0),
         Command::Config(Config::Schema) => config::schema().map(|()| 0),
+        Command::Policy(Policy::Validate { path, json }) => policy::validate(&path, &json),
+        Command::Policy(Policy::List(named)) => policy::list(&home, &named).map(|()| 0),
+        Command::Policy(Policy::Generate { template, dir }) => {
+            policy::generate(&template, dir.as_deref()).map(|()| 0)
+        }
+        Command::Policy(Policy::Schema) => policy::schema().map(|()| 0),
+        Command::Policy(Policy::Check(options)) => policy::check(&home, &options).map(|()| 0),
+        Command::Policy(Policy::Compile { name, target: Target::Landlock, json }) => {
+            policy::compile(&home, name.as_ref(), &json).map(|()| 0)
+        }
+        Command::Audit(Audit::PolicyHistory(named)) => history::run(&home, &named).map(|()| 0),
         Command::Audit(Audit::Query(query)) => audit::query(&home, &query).map(|()| 0),
         Command::Audit(Audit::Verify(options)) => verify::run(&home, &options),
         Command::Audit(Audit::Checkpoint { name }) => proof::checkpoint(&home, name.as_ref()).map(|()| 0),

@@ -9,15 +9,17 @@ use aegis_export::shown;
 use aegis_ledger::{Ledger, recovery};
 use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
+use aegis_policy::Source;
 use aegis_session::{Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
 use aegis_types::{Action, AgentName, Clock as _, ExitStatus, SessionId, SessionStart, Text};
 
+use super::init;
 use crate::args::Wrap;
 use crate::config::Configuration;
 use crate::error::CliError;
 use crate::home::{Home, set_in_environment, user_home};
-use crate::times;
+use crate::{policies, times};
 
 pub(crate) fn run(home: &Home, options: Wrap) -> Result<u8, CliError> {
     let quiet = options.quiet;
@@ -69,7 +71,9 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         return Err(CliError::usage(format!("{} is no directory", start_in.display())));
     }
     let candidates = candidates(&options.command, &start_in)?;
+    let policy = choose_policy(home, &name, options.policy.as_deref(), &start_in)?;
     let configuration = home.configuration_or_new(&name)?;
+    let policy = prepare_policy(&configuration, policy)?;
     home.recover(&configuration.ledger)?;
     let kept = match (&options.dir, &configuration.sandbox_dir) {
         (None, Some(dir)) => std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()),
@@ -92,7 +96,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         masked,
         mode: "wrap".to_owned(),
         observer: "seccomp".to_owned(),
-        policy: None,
+        policy: policy.policies.as_ref().map(|set| set.hash().to_owned()),
         uid,
         user: user_name(uid),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -121,7 +125,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         custody: home.custody(&configuration.ledger)?,
         run: home.run(),
         observer,
-        policy: PolicyPlan::default(),
+        policy,
         candidates: candidates
             .into_iter()
             .map(|path| c_string(path.into_os_string().into_vec()))
@@ -133,6 +137,37 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         umask,
     };
     Ok((plan, configuration))
+}
+
+/// Returns the policies that `--policy` names, to be taken in place of the configuration's; nothing where it names none,
+/// or where they become those of a new configuration.
+fn choose_policy(
+    home: &Home,
+    name: &AgentName,
+    word: Option<&str>,
+    directory: &Path,
+) -> Result<Option<Vec<Source>>, CliError> {
+    let Some(word) = word else { return Ok(None) };
+    if home.settings_path(name).exists() {
+        return policies::chosen(word, directory).map(Some);
+    }
+    init::make_quietly(home, name, directory, word)?;
+    Ok(None)
+}
+
+/// Reads the policies that the session asks; warns where one makes others worthless.
+fn prepare_policy(
+    configuration: &Configuration,
+    instead: Option<Vec<Source>>,
+) -> Result<PolicyPlan, CliError> {
+    let files = policies::files(configuration, instead);
+    // Before they are read: what changes meanwhile is read again.
+    let stamp = files.stamp();
+    let set = policies::valid(&files, configuration)?;
+    for warning in set.iter().flat_map(|set| set.shadowed()) {
+        say(&warning.to_string());
+    }
+    Ok(PolicyPlan { files, stamp, policies: set, tmp: policies::temporary() })
 }
 
 /// Returns a user's name, as `passwd(5)` has it.
@@ -245,6 +280,15 @@ fn summary(command: &str, id: SessionId, configuration: &Configuration, finished
         let hosts: Vec<String> = report.hosts.iter().map(|host| shown(host.as_bytes())).collect();
         let others = if report.more_hosts { " and others" } else { "" };
         lines.push(format!("  {:<12} {}{others}", "connected to", hosts.join(", ")));
+    }
+    if let Some((first, distinct, all)) = &report.denied {
+        lines.push(match all {
+            0 => format!("  {:<12} nothing of it, by the policies", "would deny"),
+            _ => {
+                let more = format!("aegis audit query {name} --session {id} --would deny");
+                format!("  {:<12} {all}: {}", "would deny", names(first, *distinct, &more))
+            }
+        });
     }
     if report.gaps > 0 {
         lines.push(format!("  {:<12} {} in what could be seen", "gaps", report.gaps));

@@ -15,9 +15,9 @@ pub(crate) static CONFIGURATION: Table = Table::free(&[
         Kind::Path,
         "Directory that the agent works in. `wrap` keeps the former contents of the files below it.",
     ),
-    Key::idle("policy_paths", Kind::Paths, "Policy files, and folders of them (`*.cedar`)."),
+    Key::new("policy_paths", Kind::Paths, "Policy files, and folders of them (`*.cedar`)."),
     Key::new("ledger_path", Kind::Path, "File of the ledger."),
-    Key::idle(
+    Key::new(
         "allowed_network",
         Kind::Hosts,
         "Hosts that the agent may connect to, beside what policies permit: a name, `*.` and a name, an address or \

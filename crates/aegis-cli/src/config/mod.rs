@@ -38,8 +38,7 @@ use shape::Table;
 pub(crate) use configuration::Configuration;
 pub(crate) use file::read;
 pub(crate) use home_files::{Global, ORGANISATION, Organisation};
-#[expect(unused_imports, reason = "for the command that makes configurations")]
-pub(crate) use new::new_file;
+pub(crate) use new::{new_file, with_directory};
 pub(crate) use schema::schema;
 pub(crate) use show::{Row, difference, rows};
 

@@ -366,9 +366,16 @@ fn plainly(policies: &Policies, request: &Request<'_>) -> (Decision, Vec<String>
     let response = Authorizer::new().is_authorized(&asked, &set, &entities);
     let failed = response.diagnostics().errors().next().is_some();
     let allowed = response.decision() == cedar_policy::Decision::Allow && !failed;
-    let mut ids: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+    let errors = response.diagnostics().errors().map(|error| match error {
+        cedar_policy::AuthorizationError::PolicyEvaluationError(error) => error.policy_id().to_string(),
+    });
+    let mut ids: Vec<String> = if failed {
+        errors.collect()
+    } else {
+        response.diagnostics().reason().map(ToString::to_string).collect()
+    };
     ids.sort();
-    (if allowed { Decision::Allow } else { Decision::Deny }, if failed { Vec::new() } else { ids })
+    (if allowed { Decision::Allow } else { Decision::Deny }, ids)
 }
 
 fn try_all<S: Strategy>(strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {

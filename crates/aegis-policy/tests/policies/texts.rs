@@ -225,7 +225,58 @@ fn an_error_in_a_policy_is_a_denial() {
         existed: &|| false,
     });
     assert_eq!(verdict.decision, Decision::Deny);
-    assert_eq!(verdict.errors.len(), 1);
+    assert_eq!((verdict.errors.len(), &*verdict.policies[0]), (1, "x:2"));
+}
+
+#[test]
+fn policies_at_the_bounds_are_read_and_asked_on_the_stack_that_is_promised() {
+    use aegis_policy::source::{DOTS_MAX, NESTING_MAX, OPERATORS_MAX, STACK};
+    let with = |condition: String| format!("permit (principal, action, resource) when {{ {condition} }};");
+    let name = "resource has name && resource.name == \"x\"";
+    let texts = [
+        // The parentheses of the head and the braces are brackets as well.
+        with(format!("{}true{}", "(".repeat(NESTING_MAX - 1), ")".repeat(NESTING_MAX - 1))),
+        with(format!("resource has path{}", " || context.mode == \"x\"".repeat(OPERATORS_MAX))),
+        with(vec![format!("({name})"); OPERATORS_MAX / 2].join(" || ")),
+        with(format!("{}0 > 1", "1 + ".repeat(OPERATORS_MAX))),
+        with(format!("{}true", "if context.mode == \"x\" then true else ".repeat(OPERATORS_MAX))),
+        with(format!(
+            "{}false{}{}",
+            "(".repeat(NESTING_MAX - 1),
+            " || context.mode == \"x\"".repeat(OPERATORS_MAX),
+            ")".repeat(NESTING_MAX - 1)
+        )),
+        with(format!("context.time{} == context.time", ".toDate()".repeat(DOTS_MAX - 1))),
+        with("!!!!".to_owned() + "true"),
+    ];
+    let ask = move || {
+        for text in texts {
+            let start: String = text.chars().take(90).collect();
+            let policies = match set(&[("x.cedar", &text)]) {
+                Ok(policies) => policies,
+                Err(problems) => panic!("{}", problems[0]),
+            };
+            let problems = policies.validate();
+            let wrong: Vec<_> = problems.iter().filter(|p| p.severity == Severity::Error).collect();
+            assert!(wrong.is_empty(), "{}", wrong[0]);
+            let engine = engine(policies);
+            for action in Action::ALL {
+                let verdict = engine.decide(&Request {
+                    action: *action,
+                    resource: Resource::Path("/a"),
+                    exe: "",
+                    pid: 0,
+                    time: Timestamp::from_nanos(0),
+                    listen: false,
+                    setuid: false,
+                    existed: &|| false,
+                });
+                assert_eq!(verdict.errors, Vec::<String>::new(), "{start}");
+            }
+            drop(aegis_policy::SandboxPlan::of(&engine));
+        }
+    };
+    std::thread::Builder::new().stack_size(STACK).spawn(ask).unwrap().join().unwrap();
 }
 
 #[test]

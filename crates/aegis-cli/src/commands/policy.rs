@@ -1,0 +1,533 @@
+//! `aegis policy`: checks policies, shows which are in force, explains what they decide and what a kernel is told.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aegis_export::shown;
+use aegis_policy::plan::{Port, Regions, Residual, State, Why};
+use aegis_policy::set::is_permit;
+use aegis_policy::{Origin, Policies, Problem, Request, Resource, Rule, SandboxPlan, Severity, Template};
+use aegis_session::policies::{LoadError, PolicyFiles};
+use aegis_sys::clock::SystemClock;
+use aegis_types::{Action, AgentName, Clock as _, Decision};
+use serde_json::{Value, json};
+
+use crate::args::{Check, Json, Named};
+use crate::config::Configuration;
+use crate::error::CliError;
+use crate::home::{Home, user_home};
+use crate::{output, policies};
+
+/// What `policy validate` exits with where anything is wrong.
+const INVALID: u8 = 3;
+
+pub(crate) fn validate(path: &Path, options: &Json) -> Result<u8, CliError> {
+    if !path.exists() && !path.is_symlink() {
+        return Err(CliError::not_found(format!("{}: there is no such file", path.display())));
+    }
+    let files = PolicyFiles { places: vec![path.to_owned()], ..PolicyFiles::default() };
+    let (problems, count) = match files.load() {
+        Ok(policies) => (policies.validate(), policies.rules().len()),
+        Err(LoadError::Wrong(problems)) => (problems, 0),
+        // What can't be read is not valid.
+        Err(error) => return Err(policies::not_loaded(error).with_code(INVALID)),
+    };
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    if options.json {
+        output::json(&json!({
+            "valid": errors == 0,
+            "policies": count,
+            "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        let mut out = output::out();
+        for problem in &problems {
+            writeln!(out, "{}", problem.report())?;
+        }
+        let path = path.display();
+        match (errors, problems.len() - errors) {
+            (0, 0) => writeln!(out, "{path}: valid, {}", counted(count, "policy", "policies"))?,
+            (0, warnings) => writeln!(
+                out,
+                "{path}: valid, {}, {}",
+                counted(count, "policy", "policies"),
+                counted(warnings, "warning", "warnings")
+            )?,
+            (errors, _) => writeln!(out, "{path}: not valid, {}", counted(errors, "error", "errors"))?,
+        }
+        out.flush()?;
+    }
+    Ok(if errors == 0 { 0 } else { INVALID })
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn problem(problem: &Problem) -> Value {
+    let mut value = json!({
+        "severity": problem.severity.word(),
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "width": problem.width,
+        "message": problem.message,
+    });
+    if let (Some(help), Some(fields)) = (&problem.help, value.as_object_mut()) {
+        fields.insert("help".to_owned(), help.clone().into());
+    }
+    value
+}
+
+/// Reads the set that is in force for a configuration; an empty one where there is no policy file.
+fn in_force(home: &Home, name: Option<&AgentName>) -> Result<(Configuration, Arc<Policies>), CliError> {
+    let configuration = home.meant(name)?;
+    let files = policies::files(&configuration, None);
+    let set = policies::valid(&files, &configuration)?;
+    let empty = || Policies::parse(Vec::new()).map(Arc::new).map_err(policies::wrong);
+    Ok((configuration, set.map_or_else(empty, Ok)?))
+}
+
+pub(crate) fn list(home: &Home, named: &Named) -> Result<(), CliError> {
+    let (configuration, set) = in_force(home, named.name.as_ref())?;
+    if named.json.json {
+        let rules: Vec<Value> = set
+            .rules()
+            .iter()
+            .map(|rule| {
+                json!({
+                    "id": &*rule.id,
+                    "effect": if is_permit(&rule.policy) { "permit" } else { "forbid" },
+                    "origin": origin(&set, rule).word(),
+                    "file": set.sources().get(rule.source).map(|source| source.path.as_str()),
+                    "line": rule.line,
+                })
+            })
+            .collect();
+        return Ok(output::json(&json!({
+            "name": configuration.name.as_str(),
+            "sha256": set.hash(),
+            "policies": rules,
+            "warnings": set.shadowed().iter().map(problem).collect::<Vec<_>>(),
+        }))?);
+    }
+    if set.rules().is_empty() {
+        return Ok(output::line(&format!(
+            "no policy is in force for `{}`: `run` denies everything, `wrap` asks nothing; `aegis policy generate` prints one",
+            configuration.name
+        ))?);
+    }
+    let rows = set
+        .rules()
+        .iter()
+        .map(|rule| {
+            [
+                rule.id.to_string(),
+                origin(&set, rule).word().to_owned(),
+                set.place(rule),
+                shown(rule.summary().as_bytes()),
+            ]
+        })
+        .collect();
+    output::table(["POLICY", "ORIGIN", "FILE", "SAYS"], rows)?;
+    output::line(&format!("\nset {}", set.hash()))?;
+    for warning in set.shadowed() {
+        output::line(&format!("\n{}", warning.report().trim_end()))?;
+    }
+    Ok(())
+}
+
+fn origin(set: &Policies, rule: &Rule) -> Origin {
+    set.sources().get(rule.source).map_or(Origin::Configuration, |source| source.origin)
+}
+
+pub(crate) fn generate(name: &str, directory: Option<&Path>) -> Result<(), CliError> {
+    let Some(template) = Template::named(name) else {
+        let known: Vec<&str> = Template::ALL.iter().map(|template| template.name()).collect();
+        return Err(CliError::usage(format!("there is no template `{name}`"))
+            .hint(format!("the templates are {}", known.join(", "))));
+    };
+    let directory = directory.unwrap_or(Path::new("."));
+    let directory = std::fs::canonicalize(directory)
+        .map_err(|error| CliError::usage(format!("{}: {error}", directory.display())))?;
+    let mut out = output::out();
+    for (index, file) in policies::template_files(template, &directory)?.into_iter().enumerate() {
+        if index > 0 {
+            writeln!(out, "\n// ---- {}\n", file.name)?;
+        }
+        out.write_all(file.text.as_bytes())?;
+    }
+    Ok(out.flush()?)
+}
+
+pub(crate) fn schema() -> Result<(), CliError> {
+    Ok(output::bytes(aegis_policy::SCHEMA.as_bytes())?)
+}
+
+pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
+    let (configuration, set) = in_force(home, options.name.as_ref())?;
+    let engine = policies::engine(Arc::clone(&set), &configuration, &options.mode, policies::temporary())?;
+    let asked = Asked::read(options)?;
+    let existed = || asked.path.as_ref().is_some_and(|path| path.symlink_metadata().is_ok());
+    let arguments: Vec<&str> = asked.arguments.iter().map(String::as_str).collect();
+    let resource = asked.resource(options.action, &arguments);
+    let verdict = engine.decide(&Request {
+        action: options.action,
+        resource,
+        exe: &options.exe,
+        pid: 0,
+        time: SystemClock.now().wall,
+        listen: options.listen,
+        setuid: false,
+        existed: &existed,
+    });
+    let rules: Vec<&Rule> = verdict.policies.iter().filter_map(|id| set.rule(id)).collect();
+    if options.json.json {
+        return Ok(output::json(&json!({
+            "decision": verdict.decision.word(),
+            "action": options.action.word(),
+            "resource": resource.id(),
+            "policies": rules.iter().map(|rule| json!({"id": &*rule.id, "place": set.place(rule)})).collect::<Vec<_>>(),
+            "errors": verdict.errors,
+            "set": &*verdict.set,
+        }))?);
+    }
+    let mut out = output::out();
+    writeln!(out, "{}: {} {}", verdict.decision, options.action, shown(resource.id().as_bytes()))?;
+    for rule in &rules {
+        let text =
+            set.sources().get(rule.source).and_then(|s| s.text.get(rule.at.clone())).unwrap_or_default();
+        let word = if is_permit(&rule.policy) { "permitted" } else { "forbidden" };
+        writeln!(out, "\n{word} by {} ({})", rule.id, set.place(rule))?;
+        for line in text.lines() {
+            writeln!(out, "  {}", shown(line.as_bytes()))?;
+        }
+    }
+    for error in &verdict.errors {
+        writeln!(out, "\ndenied because a policy can't be evaluated: {}", shown(error.as_bytes()))?;
+    }
+    if rules.is_empty() && verdict.errors.is_empty() {
+        writeln!(out, "\nno policy permits it")?;
+    }
+    let exe = if options.exe.is_empty() { "no known program" } else { &options.exe };
+    writeln!(
+        out,
+        "\nasked as: agent {}, mode {}, by {}, now{}",
+        configuration.name,
+        options.mode,
+        shown(exe.as_bytes()),
+        if options.listen { ", listening" } else { "" }
+    )?;
+    Ok(out.flush()?)
+}
+
+/// A resource as it was typed, read for its action.
+struct Asked {
+    path: Option<PathBuf>,
+    text: String,
+    tool: String,
+    arguments: Vec<String>,
+    port: u16,
+}
+
+impl Asked {
+    fn read(options: &Check) -> Result<Self, CliError> {
+        let text = options.resource.as_str();
+        let mut asked =
+            Self { path: None, text: text.to_owned(), tool: String::new(), arguments: Vec::new(), port: 0 };
+        match options.action {
+            Action::NetConnect => match text.strip_prefix("unix:") {
+                Some(name) if name.starts_with('@') => {}
+                Some(path) => {
+                    let path = resolved(path)?;
+                    asked.text = format!("unix:{}", utf8(&path)?);
+                    asked.path = Some(path);
+                }
+                None => {
+                    let wrong = || {
+                        CliError::usage(format!("`{text}` is no address"))
+                            .hint("write HOST:PORT, [ADDRESS]:PORT, unix:/PATH or unix:@NAME")
+                    };
+                    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+                    asked.port = port.parse().map_err(|_| wrong())?;
+                    asked.text = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                }
+            },
+            Action::ToolCall => {
+                let wrong = || {
+                    CliError::usage(format!("`{text}` is no call of a tool"))
+                        .hint("write TOOL(COMMAND), as `Bash(npm test)`")
+                };
+                let (tool, rest) = text.split_once('(').ok_or_else(wrong)?;
+                asked.text = rest.strip_suffix(')').ok_or_else(wrong)?.to_owned();
+                tool.clone_into(&mut asked.tool);
+            }
+            Action::ProcessSpawn | Action::ProcessExit => {
+                asked.arguments = text.split_whitespace().map(str::to_owned).collect();
+                let program = asked.arguments.first().cloned().unwrap_or_default();
+                let path = resolved(&on_path(&program).unwrap_or(program))?;
+                asked.text = utf8(&path)?;
+                asked.path = Some(path);
+            }
+            _ => {
+                let path = resolved(text)?;
+                asked.text = utf8(&path)?;
+                asked.path = Some(path);
+            }
+        }
+        Ok(asked)
+    }
+
+    fn resource<'a>(&'a self, action: Action, arguments: &'a [&'a str]) -> Resource<'a> {
+        match action {
+            Action::NetConnect => match self.text.strip_prefix("unix:") {
+                Some(name) => Resource::Unix(name),
+                None => {
+                    let address: Option<IpAddr> = self.text.parse().ok();
+                    Resource::Host { host: &self.text, address, port: self.port }
+                }
+            },
+            Action::ToolCall => Resource::Tool { tool: &self.tool, command: &self.text, arguments },
+            Action::ProcessSpawn | Action::ProcessExit => {
+                Resource::Program { exe: &self.text, command: &self.text, arguments }
+            }
+            _ => Resource::Path(&self.text),
+        }
+    }
+}
+
+fn utf8(path: &Path) -> Result<String, CliError> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| CliError::usage(format!("{} is not UTF-8", path.display())))
+}
+
+/// Finds a program as a shell does.
+fn on_path(program: &str) -> Option<String> {
+    if program.contains('/') {
+        return None;
+    }
+    let path = crate::home::environment("PATH")?;
+    let mut found =
+        std::env::split_paths(&path).map(|folder| folder.join(program)).filter(|file| file.is_file());
+    found.next()?.to_str().map(str::to_owned)
+}
+
+/// Returns a path as policies are asked about it: absolute, `~` taken, links resolved as far as there is anything.
+fn resolved(text: &str) -> Result<PathBuf, CliError> {
+    let typed = match (text.strip_prefix("~/"), user_home()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(text),
+    };
+    let whole = std::path::absolute(&typed).map_err(|error| CliError::usage(format!("{text}: {error}")))?;
+    let mut rest = Vec::new();
+    for folder in whole.ancestors() {
+        if let Ok(found) = std::fs::canonicalize(folder) {
+            let found = rest.iter().rev().fold(found, |path, name| path.join(name));
+            return Ok(found);
+        }
+        rest.extend(folder.file_name().map(std::ffi::OsStr::to_owned));
+    }
+    Ok(whole)
+}
+
+pub(crate) fn compile(home: &Home, name: Option<&AgentName>, options: &Json) -> Result<(), CliError> {
+    let (configuration, set) = in_force(home, name)?;
+    // Each session has a temporary directory of its own: it stands for itself.
+    let engine = policies::engine(set, &configuration, "run", Some(TMP_PLACE.to_owned()))?;
+    let plan = SandboxPlan::of(&engine);
+    if options.json {
+        return Ok(output::json(&plan_as_json(&plan))?);
+    }
+    let mut out = output::out();
+    writeln!(
+        out,
+        "What Landlock is told for `{}`. Its rules grant rights on a directory with all below it, or on a",
+        configuration.name
+    )?;
+    writeln!(
+        out,
+        "port, and take nothing away below. Where the policies say more, each request is decided when it comes."
+    )?;
+    let mut told: Vec<(Vec<&str>, &Regions)> = Vec::new();
+    for (action, regions) in &plan.files {
+        match told.iter_mut().find(|(_, known)| *known == regions) {
+            Some((words, _)) => words.push(action.word()),
+            None => told.push((vec![action.word()], regions)),
+        }
+    }
+    for (words, regions) in told {
+        print_regions(&mut out, &words.join(", "), regions)?;
+    }
+    let [connect, listen] = &plan.sockets;
+    if connect == listen {
+        print_regions(&mut out, "NetConnect by Unix socket, connecting and listening", connect)?;
+    } else {
+        print_regions(&mut out, "NetConnect by Unix socket, connecting", connect)?;
+        print_regions(&mut out, "NetConnect by Unix socket, listening", listen)?;
+    }
+    for (listen, word) in [(false, "connecting"), (true, "listening")] {
+        print_ports(&mut out, word, plan.ports.iter().filter(|port| port.listen == listen))?;
+    }
+    writeln!(
+        out,
+        "\nNot in the kernel's reach: ToolCall, ProcessExit, hosts by name or address (it knows TCP ports only),"
+    )?;
+    writeln!(out, "UDP, and Unix sockets by their path. They are decided when they are asked for.")?;
+    Ok(out.flush()?)
+}
+
+/// What stands for a session's own temporary directory in a plan.
+const TMP_PLACE: &str = "/session:tmp";
+
+fn place(path: &str) -> String {
+    let path = match path.strip_prefix(TMP_PLACE) {
+        Some(rest) => format!("session:tmp{rest}"),
+        None => path.to_owned(),
+    };
+    shown(path.as_bytes())
+}
+
+fn print_regions(out: &mut impl std::io::Write, word: &str, regions: &Regions) -> std::io::Result<()> {
+    let hull = regions.hull();
+    writeln!(out, "\n{word}")?;
+    if hull.is_empty() {
+        return writeln!(out, "  nothing is granted: no policy permits it anywhere");
+    }
+    let list = |subtree| {
+        let of = hull.iter().filter(|grant| grant.subtree == subtree);
+        of.map(|grant| place(&grant.path)).collect::<Vec<_>>().join(", ")
+    };
+    for (title, places) in [("granted, with all below:", list(true)), ("granted:", list(false))] {
+        if !places.is_empty() {
+            writeln!(out, "  {title} {places}")?;
+        }
+    }
+    // What is said of several places is said once.
+    let mut groups: Vec<(State, Vec<String>)> = Vec::new();
+    for residual in regions.residuals() {
+        let Residual { path, at, below, state } = residual;
+        let place = match (at, below) {
+            (true, true) => place(&path),
+            (true, false) => format!("{} itself", place(&path)),
+            _ => format!("all below {}", place(&path)),
+        };
+        match groups.iter_mut().find(|(known, _)| *known == state) {
+            Some((_, places)) => places.push(place),
+            None => groups.push((state, vec![place])),
+        }
+    }
+    for (state, places) in groups {
+        let places = places.join(", ");
+        match state {
+            State::Check(whys) => {
+                writeln!(out, "  decided at each request: {places}")?;
+                for why in whys {
+                    writeln!(out, "      {}", because(&why))?;
+                }
+            }
+            State::Deny(policies) if policies.is_empty() => {
+                writeln!(out, "  within that, denied at each request since no policy permits it: {places}")?;
+            }
+            State::Deny(policies) => {
+                writeln!(out, "  within that, denied at each request by {}: {places}", policies.join(", "))?;
+            }
+            State::Allow => {}
+        }
+    }
+    Ok(())
+}
+
+fn because(why: &Why) -> String {
+    if why.reads.is_empty() {
+        return format!("{}: whether it holds can't be told beforehand", why.policy);
+    }
+    format!("{}: it asks for {}", why.policy, why.reads.join(", "))
+}
+
+fn print_ports<'a>(
+    out: &mut impl std::io::Write,
+    word: &str,
+    ports: impl Iterator<Item = &'a Port>,
+) -> std::io::Result<()> {
+    writeln!(out, "\nNetConnect by address, {word}")?;
+    let ports: Vec<&Port> = ports.collect();
+    let mut any = false;
+    for port in &ports {
+        let name = match port.port {
+            Some(port) => format!("port {port}"),
+            None if ports.len() > 1 => "all other ports".to_owned(),
+            None => "all ports".to_owned(),
+        };
+        match &port.state {
+            State::Deny(_) => continue,
+            State::Allow => writeln!(out, "  granted: {name}")?,
+            State::Check(whys) => {
+                writeln!(out, "  granted, and decided at each request: {name}")?;
+                for why in whys {
+                    writeln!(out, "      {}", because(why))?;
+                }
+            }
+        }
+        any = true;
+    }
+    if !any {
+        writeln!(out, "  nothing is granted: no policy permits it for any port")?;
+    }
+    Ok(())
+}
+
+fn plan_as_json(plan: &SandboxPlan) -> Value {
+    let regions = |regions: &Regions| {
+        json!({
+            "hull": regions.hull().iter().map(|grant| json!({"path": grant.path, "subtree": grant.subtree})).collect::<Vec<_>>(),
+            "residuals": regions.residuals().iter().map(|r| {
+                let mut value = state(&r.state);
+                if let Some(fields) = value.as_object_mut() {
+                    fields.insert("path".to_owned(), r.path.clone().into());
+                    fields.insert("at".to_owned(), r.at.into());
+                    fields.insert("below".to_owned(), r.below.into());
+                }
+                value
+            }).collect::<Vec<_>>(),
+        })
+    };
+    let files: serde_json::Map<String, Value> =
+        plan.files.iter().map(|(action, of)| (action.word().to_owned(), regions(of))).collect();
+    let ports: Vec<Value> = plan
+        .ports
+        .iter()
+        .map(|port| {
+            let mut value = state(&port.state);
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("listen".to_owned(), port.listen.into());
+                fields.insert("port".to_owned(), port.port.into());
+            }
+            value
+        })
+        .collect();
+    let [connect, listen] = &plan.sockets;
+    let [connect_abstract, listen_abstract] = &plan.abstract_sockets;
+    json!({
+        "target": "landlock",
+        "files": files,
+        "ports": ports,
+        "unix": {"connect": regions(connect), "listen": regions(listen)},
+        "unix_abstract": {"connect": state(connect_abstract), "listen": state(listen_abstract)},
+    })
+}
+
+fn state(state: &State) -> Value {
+    match state {
+        State::Allow => json!({"state": "allow"}),
+        State::Check(whys) => json!({
+            "state": "check",
+            "policies": whys.iter().map(|why| json!({"id": &*why.policy, "reads": why.reads})).collect::<Vec<_>>(),
+        }),
+        State::Deny(policies) => {
+            json!({"state": Decision::Deny.word(), "policies": policies.iter().map(|id| json!({"id": &**id})).collect::<Vec<_>>()})
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The policy set of a configuration: where its files are, reading them, and knowing whether they are valid.
+//!
+//! Validation against the schema takes longer than all else at a start. So a set that was found valid is known by
+//! its hash, in `NAME/validated`, together with the schema's; another set, or another schema, is validated anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aegis_policy::set::sha256;
+use aegis_policy::{Engine, Origin, Policies, Problem, SCHEMA, Severity, Source, Subject, Template};
+use aegis_session::policies::{LoadError, PolicyFiles, Unreadable};
+
+use crate::config::Configuration;
+use crate::error::CliError;
+use crate::home::{environment, user_home};
+
+/// The organisation's policies, in force for every user.
+const ORGANISATION: &str = "/etc/aegis/policies";
+
+/// How many sets are remembered as valid.
+const REMEMBERED_MAX: usize = 16;
+
+/// Returns where a configuration's policies are. `instead` takes the place of the configuration's own files.
+pub(crate) fn files(configuration: &Configuration, instead: Option<Vec<Source>>) -> PolicyFiles {
+    let mut files = PolicyFiles { organisation: Some(ORGANISATION.into()), ..PolicyFiles::default() };
+    match instead {
+        Some(texts) => files.texts = texts,
+        None if configuration.lines.of("policy_paths").is_some() => {
+            files.places = configuration.policy_paths.clone();
+        }
+        None => files.default_place = configuration.policy_paths.first().cloned(),
+    }
+    if let Some(text) = aegis_policy::network::policy_of(&configuration.allowed_network) {
+        let path = format!("{}: allowed_network", configuration.file.display());
+        files.texts.push(Source { origin: Origin::Settings, path, text });
+    }
+    files
+}
+
+/// Reads a set and makes sure that it is valid; nothing where there is no policy file at all.
+pub(crate) fn valid(
+    files: &PolicyFiles,
+    configuration: &Configuration,
+) -> Result<Option<Arc<Policies>>, CliError> {
+    let sources = files.read().map_err(unreadable)?;
+    // Hosts alone are no policy of what the agent may do.
+    if sources.iter().all(|source| source.origin == Origin::Settings) {
+        return Ok(None);
+    }
+    let policies = Policies::parse(sources).map_err(wrong)?;
+    let memory = configuration.folder.join("validated");
+    let line = format!("{} {}", policies.hash(), sha256(SCHEMA.as_bytes()));
+    let known = remembered(&memory);
+    if !known.contains(&line) {
+        let problems: Vec<Problem> =
+            policies.validate().into_iter().filter(|p| p.severity == Severity::Error).collect();
+        if !problems.is_empty() {
+            return Err(wrong(problems));
+        }
+        remember(&memory, known, line);
+    }
+    Ok(Some(Arc::new(policies)))
+}
+
+/// Returns the lines of a file of sets that were found valid; what is not as it should be counts as none.
+fn remembered(memory: &Path) -> Vec<String> {
+    let text = crate::config::read(memory).ok().flatten().map(|found| found.text).unwrap_or_default();
+    text.lines().take(REMEMBERED_MAX).map(str::to_owned).collect()
+}
+
+fn remember(memory: &Path, mut known: Vec<String>, line: String) {
+    known.insert(0, line);
+    known.truncate(REMEMBERED_MAX);
+    known.push(String::new());
+    // Without it the set is validated again.
+    drop(aegis_sys::files::write_atomic(memory, known.join("\n").as_bytes()));
+}
+
+/// Prepares the answers to what is asked outside of a session.
+pub(crate) fn engine(
+    policies: Arc<Policies>,
+    configuration: &Configuration,
+    mode: &str,
+    tmp: Option<String>,
+) -> Result<Engine, CliError> {
+    let subject =
+        Subject { agent: configuration.name.clone(), session: String::new(), mode: mode.to_owned(), tmp };
+    Engine::new(policies, subject).map_err(|error| CliError::failed(error.to_string()))
+}
+
+/// Returns the directory for temporary files of what `wrap` runs: it gives the command no other.
+pub(crate) fn temporary() -> Option<String> {
+    let path = environment("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    std::fs::canonicalize(path).ok()?.to_str().map(str::to_owned)
+}
+
+/// Returns what `--policy` means: a template by its name, or a file.
+pub(crate) fn chosen(word: &str, directory: &Path) -> Result<Vec<Source>, CliError> {
+    if let Some(template) = Template::named(word) {
+        let source = |file: aegis_policy::templates::TemplateFile| Source {
+            origin: Origin::Configuration,
+            path: format!("template {word}/{}", file.name),
+            text: file.text,
+        };
+        return Ok(template_files(template, directory)?.into_iter().map(source).collect());
+    }
+    if word.contains('/') || word.ends_with(".cedar") {
+        let files = PolicyFiles { places: vec![PathBuf::from(word)], ..PolicyFiles::default() };
+        return files.read().map_err(unreadable);
+    }
+    let known: Vec<&str> = Template::ALL.iter().map(|template| template.name()).collect();
+    Err(CliError::usage(format!("there is no template `{word}`"))
+        .hint(format!("the templates are {}; a file is given by its path", known.join(", "))))
+}
+
+/// Returns the files of a template for a directory.
+pub(crate) fn template_files(
+    template: Template,
+    directory: &Path,
+) -> Result<Vec<aegis_policy::templates::TemplateFile>, CliError> {
+    let directory = directory.to_str().ok_or_else(|| {
+        CliError::failed(format!("{} is not UTF-8: a policy can't name it", directory.display()))
+    })?;
+    let toolchains: Vec<String> = toolchains().into_iter().map(|(_, path)| path).collect();
+    Ok(template.files(directory, &toolchains))
+}
+
+/// Finds the toolchains of this user: what each is, and its directory with links resolved.
+pub(crate) fn toolchains() -> Vec<(&'static str, String)> {
+    let mut found: Vec<(&'static str, String)> = Vec::new();
+    for toolchain in aegis_policy::templates::TOOLCHAINS {
+        let set = toolchain.variable.and_then(environment).map(PathBuf::from);
+        let Some(root) = set.or_else(|| Some(user_home()?.join(toolchain.default))) else { continue };
+        let parts: Vec<PathBuf> = if toolchain.parts.is_empty() {
+            vec![root]
+        } else {
+            toolchain.parts.iter().map(|part| root.join(part)).collect()
+        };
+        for part in parts {
+            let Ok(path) = std::fs::canonicalize(part) else { continue };
+            let is_own = path.is_dir() && user_home().is_none_or(|home| !home.starts_with(&path));
+            if let Some(path) = path.to_str().filter(|_| is_own)
+                && !found.iter().any(|(_, known)| known == path)
+            {
+                found.push((toolchain.name, path.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// Makes an error of a policy file that can't be read.
+pub(crate) fn unreadable(error: Unreadable) -> CliError {
+    let failed = CliError::failed(error.to_string());
+    match error.hint {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}
+
+/// Makes an error of a set that is wrong.
+#[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
+pub(crate) fn wrong(problems: Vec<Problem>) -> CliError {
+    let mut reports: Vec<String> = problems.iter().flat_map(|p| lines(&p.report())).collect();
+    let count = problems.len();
+    let first = if reports.is_empty() { String::new() } else { reports.remove(0) };
+    CliError::failed(first).detail(reports).hint(if count > 1 {
+        format!("{count} mistakes in all; `aegis policy validate --path FILE` checks a file")
+    } else {
+        "`aegis policy validate --path FILE` checks a file".to_owned()
+    })
+}
+
+/// Makes an error of a set that could not be loaded.
+pub(crate) fn not_loaded(error: LoadError) -> CliError {
+    match error {
+        LoadError::Unreadable(error) => unreadable(error),
+        LoadError::Wrong(problems) => wrong(problems),
+    }
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
