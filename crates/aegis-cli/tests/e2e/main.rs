@@ -14,6 +14,7 @@ mod diff;
 mod ground_truth;
 mod hostile;
 mod plain;
+mod policy;
 mod programs;
 mod proof;
 mod readme;

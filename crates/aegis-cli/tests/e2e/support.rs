@@ -35,7 +35,7 @@ impl World {
     pub(crate) fn new(who: Who) -> Self {
         let folder = tempfile::Builder::new().prefix("aegis-e2e-").tempdir().unwrap();
         let world = Self { folder, who };
-        for name in ["work", "bin"] {
+        for name in ["work", "user", "tmp", "bin"] {
             std::fs::create_dir(world.path(name)).unwrap();
         }
         let built = Path::new(env!("CARGO_BIN_EXE_aegis")).parent().unwrap();
@@ -49,7 +49,7 @@ impl World {
             std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(drop)).unwrap();
         }
         if who == Who::Nobody {
-            for path in [world.folder.path().to_path_buf(), world.path("work")] {
+            for path in ["", "work", "user", "tmp"].map(|name| world.path(name)) {
                 std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
             }
         }
@@ -71,8 +71,9 @@ impl World {
     /// A program, run as the world's user in its working directory, with nothing of the tests' environment.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(self.work()).env_clear().env("HOME", self.work()).env("LANG", "C.UTF-8");
+        command.current_dir(self.work()).env_clear().env("HOME", self.path("user")).env("LANG", "C.UTF-8");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TERM", "xterm");
+        command.env("TMPDIR", self.path("tmp"));
         command.env("AEGIS_HOME", self.home()).env("CARGO_HOME", self.work().join(".cargo"));
         if self.who == Who::Nobody {
             command.uid(NOBODY).gid(NOBODY);

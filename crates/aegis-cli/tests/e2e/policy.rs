@@ -1,0 +1,567 @@
+//! Policies through the binary: made, checked, asked, recorded, changed while a session runs.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Who, World, everybody, on_path, text, until};
+
+/// Makes a configuration of a template for the working directory.
+fn made(who: Who, template: &str) -> World {
+    let world = World::new(who);
+    let work = world.work();
+    world.stdout(&["init", "me", "--policy", template, "--dir", work.to_str().unwrap()]);
+    world
+}
+
+fn policies(world: &World) -> PathBuf {
+    world.home().join("me/policies")
+}
+
+/// Writes a policy file as its owner.
+fn write(world: &World, path: &Path, content: &str) {
+    let script = "cat > \"$0.new\" && chmod 600 \"$0.new\" && mv \"$0.new\" \"$0\"";
+    let mut child = world.command("sh").args(["-c", script]).arg(path).stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), content.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+fn json(world: &World, arguments: &[&str]) -> Value {
+    serde_json::from_str(&world.stdout(arguments)).unwrap()
+}
+
+fn would<'e>(entries: &'e [Value], action: &str, path: &Path) -> Vec<(&'e str, Vec<&'e str>)> {
+    on_path(entries, action, path)
+        .into_iter()
+        .map(|entry| {
+            let ids = entry["policies"].as_array().unwrap().iter().map(|id| id.as_str().unwrap());
+            (entry["would"].as_str().unwrap(), ids.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn a_wrap_says_what_the_policies_would_decide_and_denies_nothing() {
+    for who in everybody() {
+        let world = made(who, "project");
+        let work = world.work();
+        let outside = world.path("outside");
+        let script = format!(
+            "echo a > inside; mkdir -p .git/hooks; echo x > .git/hooks/pre-commit; cat /etc/passwd > /dev/null; \
+             cat {} 2>/dev/null; chmod u+s inside; true",
+            outside.display()
+        );
+        let output = world.aegis(&["wrap", "--name", "me", "--", "sh", "-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let summary = String::from_utf8(output.stderr).unwrap();
+        assert!(summary.contains("would deny"), "{summary}");
+        assert!(std::fs::read_to_string(work.join(".git/hooks/pre-commit")).unwrap() == "x\n");
+        let entries = world.entries("me");
+        let inside = would(&entries, "FileWrite", &work.join("inside"));
+        assert_eq!(inside[0], ("allow", vec!["project:directory"]));
+        assert_eq!(inside[1], ("deny", vec!["plants:setuid"]), "{inside:?}");
+        let hook = work.join(".git/hooks/pre-commit");
+        assert_eq!(would(&entries, "FileWrite", &hook), [("deny", vec!["plants:git-hooks"])]);
+        assert_eq!(would(&entries, "FileRead", &outside), [("deny", vec![])]);
+        let settings = would(&entries, "FileRead", Path::new("/etc/passwd"));
+        assert_eq!(settings, [("allow", vec!["project:settings"])]);
+        // Every action was asked about, and what is counted only was allowed.
+        for entry in entries.iter().filter(|entry| entry["kind"] == "action") {
+            assert!(entry["would"].is_string() || entry["count"].is_number(), "{entry}");
+            assert_eq!(entry["decision"], "observed");
+        }
+        let denied = world.stdout(&["audit", "query", "me", "--would", "deny"]);
+        assert_eq!(denied.lines().count(), 3, "{denied}");
+        assert!(denied.contains("would be denied by plants:git-hooks"), "{denied}");
+        assert_eq!(world.verdict("me").0, 0);
+    }
+}
+
+#[test]
+fn a_repository_that_was_there_is_told_from_a_new_one() {
+    let world = made(Who::Me, "project");
+    let config = world.work().join("old/.git/config");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    std::fs::write(&config, "x").unwrap();
+    let script = "echo y > old/.git/config; mkdir -p new/.git; echo y > new/.git/config; echo z >> new/.git/config; \
+                  mv old/.git gone";
+    assert!(world.wrap("me", &["sh", "-c", script]).status.success());
+    let entries = world.entries("me");
+    assert_eq!(would(&entries, "FileWrite", &config), [("deny", vec!["plants:git-settings"])]);
+    let new = would(&entries, "FileWrite", &world.work().join("new/.git/config"));
+    assert_eq!(new, [("allow", vec!["project:directory"]), ("allow", vec!["project:directory"])]);
+    let gone = would(&entries, "FileDelete", &world.work().join("old/.git"));
+    assert_eq!(gone, [("deny", vec!["plants:git-settings"])]);
+}
+
+#[test]
+fn a_policy_for_one_run_stays_out_of_the_configuration() {
+    let world = made(Who::Me, "permit-all");
+    let output =
+        world.aegis(&["wrap", "--name", "me", "--policy", "default-deny", "--", "true"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let own = world.work().join("own.cedar");
+    std::fs::write(&own, "@id(\"mine\") permit (principal, action, resource);").unwrap();
+    let run = |policy: &str, name: &str| {
+        let output =
+            world.aegis(&["wrap", "--name", name, "--policy", policy, "--", "true"]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+    };
+    run("./own.cedar", "me");
+    assert!(world.wrap("me", &["true"]).status.success());
+    let spawned = would(&world.entries("me"), "ProcessSpawn", &std::fs::canonicalize("/bin/true").unwrap())
+        .into_iter()
+        .map(|(would, ids)| format!("{would} {}", ids.join(" ")))
+        .collect::<Vec<_>>();
+    let expected = ["deny default-deny:everything", "allow own:mine", "allow permit-all:everything"];
+    assert_eq!(spawned, expected);
+    // Where there is no configuration yet, they become its own.
+    run("default-deny", "new");
+    assert_eq!(
+        json(&world, &["policy", "list", "new", "--json"])["policies"][0]["id"],
+        "default-deny:everything"
+    );
+    let unknown =
+        world.aegis(&["wrap", "--name", "x", "--policy", "nothing", "--", "true"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(125));
+    assert!(text(&unknown).contains("the templates are project"), "{}", text(&unknown));
+    assert!(!world.home().join("x").exists());
+}
+
+#[test]
+fn without_a_policy_nothing_is_said() {
+    let world = World::new(Who::Me);
+    assert!(world.wrap("me", &["true"]).status.success());
+    let entries = world.entries("me");
+    assert!(entries.iter().all(|entry| entry.get("would").is_none() && entry.get("policies").is_none()));
+    assert!(world.stdout(&["audit", "policy-history", "me"]).contains("no policy was in force"));
+    assert!(world.stdout(&["policy", "list", "me"]).contains("no policy is in force"));
+    // What wrap made is completed.
+    let output = world.stdout(&["init", "me"]);
+    assert!(output.contains("completed configuration `me`"), "{output}");
+    let again = world.aegis(&["init", "me"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again).contains("there is a configuration `me` already"), "{}", text(&again));
+}
+
+/// A session that runs until it is let go.
+struct Held {
+    child: std::process::Child,
+    go: PathBuf,
+}
+
+fn hold(world: &World) -> Held {
+    let (started, go) = (world.work().join("started"), world.work().join("go"));
+    let script = "touch started; while ! test -e go; do sleep 0.02; done; cat marker; true";
+    let child = world
+        .aegis(&["wrap", "--name", "me", "--", "sh", "-c", script])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the session runs", || started.exists());
+    Held { child, go }
+}
+
+impl Held {
+    /// Lets the agent go on, and returns what was told on standard error.
+    fn finish(self) -> String {
+        std::fs::write(&self.go, "").unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+#[test]
+fn a_change_takes_effect_while_a_session_runs_and_an_invalid_one_does_not() {
+    for who in everybody() {
+        let world = made(who, "permit-all");
+        let file = policies(&world).join("permit-all.cedar");
+        let held = hold(&world);
+        let recorded = |kind: &str| {
+            let entries = world.entries("me");
+            entries.iter().filter(|entry| entry["kind"] == kind).count()
+        };
+        until("the first set is recorded", || recorded("policy_set") == 1);
+        write(&world, &file, "permit (principal, action, resource)\npermit");
+        until("the mistake is recorded", || recorded("policy_fault") == 1);
+        write(
+            &world,
+            &file,
+            "@id(\"no-marker\")\nforbid (principal, action, resource) when { resource has name && resource.name == \"marker\" };\npermit (principal, action, resource);\n",
+        );
+        until("the change is recorded", || recorded("policy_set") == 2);
+        let told = held.finish();
+        assert!(
+            told.contains("the policies have changed and are not valid; what was in force stays"),
+            "{told}"
+        );
+        assert!(told.contains("permit-all.cedar:2:1: error: `permit` inside of a policy"), "{told}");
+        assert!(told.contains("the policies have changed: set "), "{told}");
+        let entries = world.entries("me");
+        let marker = would(&entries, "FileRead", &world.work().join("marker"));
+        assert_eq!(marker, [("deny", vec!["permit-all:no-marker"])]);
+        let fault = entries.iter().find(|entry| entry["kind"] == "policy_fault").unwrap();
+        let sets: Vec<&Value> = entries.iter().filter(|entry| entry["kind"] == "policy_set").collect();
+        assert_eq!(fault["policy_fault"]["kept"], sets[0]["policy_set"]["sha256"]);
+        let start = entries.iter().find(|entry| entry["kind"] == "session_start").unwrap();
+        assert_eq!(start["start"]["policy"], sets[0]["policy_set"]["sha256"]);
+        assert_eq!(world.verdict("me").0, 0);
+        let history = world.stdout(&["audit", "policy-history", "me"]);
+        for line in ["+@id(\"no-marker\")", "not taken at", "while it ran, in session"] {
+            assert!(history.contains(line), "{line}: {history}");
+        }
+    }
+}
+
+#[test]
+fn policies_that_go_away_deny_and_those_that_come_are_taken() {
+    let world = made(Who::Me, "permit-all");
+    let file = policies(&world).join("permit-all.cedar");
+    let held = hold(&world);
+    let sets = || world.entries("me").iter().filter(|entry| entry["kind"] == "policy_set").count();
+    std::fs::remove_file(&file).unwrap();
+    until("the empty set is in force", || sets() == 2);
+    held.finish();
+    let entries = world.entries("me");
+    assert_eq!(would(&entries, "FileRead", &world.work().join("marker")), [("deny", vec![])]);
+    // A session that began without.
+    std::fs::remove_file(world.work().join("go")).unwrap();
+    std::fs::remove_file(world.work().join("started")).unwrap();
+    let held = hold(&world);
+    write(&world, &file, "permit (principal, action, resource);");
+    until("they are in force", || sets() == 3);
+    held.finish();
+    let marker = world.work().join("marker");
+    assert_eq!(would_of_last(&world, &marker), ("allow".to_owned(), vec!["permit-all:1".to_owned()]));
+}
+
+fn would_of_last(world: &World, path: &Path) -> (String, Vec<String>) {
+    let entries = world.entries("me");
+    let entry = on_path(&entries, "FileRead", path).pop().unwrap().clone();
+    let ids = entry["policies"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned());
+    (entry["would"].as_str().unwrap().to_owned(), ids.collect())
+}
+
+#[test]
+fn the_history_has_every_text_once_and_in_full() {
+    let world = made(Who::Me, "permit-all");
+    // Longer than a record.
+    let comment = format!("// {}\n", "\"quoted\" text, a word, \u{e9}\t".repeat(40));
+    let long = format!("{}permit (principal, action, resource);\n", comment.repeat(100));
+    write(&world, &policies(&world).join("long.cedar"), &long);
+    for _ in 0..3 {
+        assert!(world.wrap("me", &["true"]).status.success());
+    }
+    let entries = world.entries("me");
+    let texts: Vec<&Value> = entries.iter().filter_map(|entry| entry.get("policy_text")).collect();
+    let hash = sha256(&world, &long);
+    let whole: String = texts
+        .iter()
+        .filter(|text| text["sha256"] == hash.as_str())
+        .map(|text| text["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(whole, long);
+    assert!(texts.len() > 2 && texts.len() < 12, "{}", texts.len());
+    let history = json(&world, &["audit", "policy-history", "me", "--json"]);
+    assert_eq!(history["sets"].as_array().unwrap().len(), 1);
+    assert_eq!(history["sets"][0]["times"], 3);
+    // As the page on the format says, by `sha256sum`.
+    let files = history["sets"][0]["files"].as_array().unwrap();
+    let list: String = files
+        .iter()
+        .map(|file| format!("{}  {}\n", file["sha256"].as_str().unwrap(), file["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(history["sets"][0]["sha256"], sha256(&world, &list).as_str());
+    assert_eq!(world.verdict("me").0, 0);
+}
+
+fn sha256(world: &World, content: &str) -> String {
+    let mut child = world.command("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), content.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn a_valid_set_is_known_by_its_hash() {
+    let world = made(Who::Me, "permit-all");
+    let known = world.home().join("me/validated");
+    assert!(world.wrap("me", &["true"]).status.success());
+    let lines = std::fs::read_to_string(&known).unwrap();
+    assert_eq!(lines.lines().count(), 1);
+    // What the schema refuses and the parser does not: taken where its hash is known, which shows that it is not
+    // validated again; refused where it is not.
+    let file = policies(&world).join("permit-all.cedar");
+    write(&world, &file, "permit (principal, action, resource) when { resource.nothing };");
+    let refused = world.wrap("me", &["true"]);
+    assert_eq!(refused.status.code(), Some(125));
+    assert!(text(&refused).contains("attribute `nothing`"), "{}", text(&refused));
+    let set = {
+        let list = format!("{}  permit-all\n", sha256(&world, &std::fs::read_to_string(&file).unwrap()));
+        sha256(&world, &list)
+    };
+    let schema = lines.split_whitespace().nth(1).unwrap();
+    write(&world, &known, &format!("{set} {schema}\n"));
+    let taken = world.wrap("me", &["true"]);
+    assert!(taken.status.success(), "{}", text(&taken));
+    assert!(text(&taken).contains("can't be evaluated, so what it is about is denied"), "{}", text(&taken));
+    write(&world, &known, &format!("{set} {}\n", "0".repeat(64)));
+    assert_eq!(world.wrap("me", &["true"]).status.code(), Some(125));
+}
+
+#[test]
+fn hosts_of_the_settings_are_policies() {
+    let world = made(Who::Me, "project");
+    let settings = world.home().join("me/aegis.toml");
+    let written = std::fs::read_to_string(&settings).unwrap();
+    let with = |hosts: &str| {
+        write(
+            &world,
+            &settings,
+            &written.replace("allowed_network = []", &format!("allowed_network = {hosts}")),
+        );
+    };
+    with("[\"api.example.com:443\", \"*.example.org\", \"10.0.0.0/8\"]");
+    let decision = |resource: &str| {
+        let answer = json(
+            &world,
+            &["policy", "check", "me", "--action", "NetConnect", "--resource", resource, "--json"],
+        );
+        answer["decision"].as_str().unwrap().to_owned()
+    };
+    for (resource, expected) in [
+        ("api.example.com:443", "allow"),
+        ("api.example.com:80", "deny"),
+        ("a.b.example.org:1", "allow"),
+        ("example.org:1", "deny"),
+        ("10.1.2.3:22", "allow"),
+        ("11.1.2.3:22", "deny"),
+        ("[::1]:22", "deny"),
+    ] {
+        assert_eq!(decision(resource), expected, "{resource}");
+    }
+    let list = world.stdout(&["policy", "list", "me"]);
+    assert!(list.contains("allowed_network") && list.contains("settings"), "{list}");
+}
+
+#[test]
+fn a_check_says_who_decided_and_where_that_stands() {
+    let world = made(Who::Me, "project");
+    let shown =
+        world.stdout(&["policy", "check", "me", "--action", "FileWrite", "--resource", ".git/hooks/x"]);
+    assert!(
+        shown.starts_with(&format!("deny: FileWrite {}/.git/hooks/x\n", world.work().display())),
+        "{shown}"
+    );
+    assert!(
+        shown.contains(&format!(
+            "forbidden by plants:git-hooks ({}:7)",
+            policies(&world).join("plants.cedar").display()
+        )),
+        "{shown}"
+    );
+    for (action, resource, expected) in [
+        ("FileRead", "/etc/shadow", "no policy permits it"),
+        ("ProcessSpawn", "sh -c ls", "permitted by project:programs"),
+        ("ToolCall", "Bash(npm test)", "no policy permits it"),
+        ("NetConnect", "unix:/run/docker.sock", "no policy permits it"),
+        ("FileRead", "x", "permitted by project:directory"),
+    ] {
+        let shown = world.stdout(&["policy", "check", "me", "--action", action, "--resource", resource]);
+        assert!(shown.contains(expected), "{resource}: {shown}");
+    }
+    for (action, resource) in [("NetConnect", "example.com"), ("ToolCall", "Bash"), ("NetConnect", "a:70000")]
+    {
+        let output = world
+            .aegis(&["policy", "check", "me", "--action", action, "--resource", resource])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{resource}");
+    }
+}
+
+#[test]
+fn a_plan_is_printed_for_every_template() {
+    for template in ["project", "allow-read-only", "default-deny", "permit-all"] {
+        let world = made(Who::Me, template);
+        let shown = world.stdout(&["policy", "compile", "me", "--target", "landlock"]);
+        let plan = json(&world, &["policy", "compile", "me", "--json"]);
+        let work = world.work();
+        let hull = |action: &str| plan["files"][action]["hull"].as_array().unwrap().clone();
+        let holds = |action: &str, path: &str| hull(action).iter().any(|grant| grant["path"] == path);
+        match template {
+            "project" => {
+                assert!(holds("FileWrite", work.to_str().unwrap()) && !holds("FileWrite", "/"), "{plan}");
+                assert!(shown.contains("plants:git-hooks: it asks for resource.extension"), "{shown}");
+                assert!(shown.contains("/etc/shadow"), "{shown}");
+            }
+            "allow-read-only" => assert!(holds("FileRead", "/") && hull("FileWrite").is_empty()),
+            "default-deny" => assert!(hull("FileRead").is_empty() && shown.contains("nothing is granted")),
+            _ => assert!(
+                holds("FileWrite", "/") && plan["files"]["FileWrite"]["residuals"] == serde_json::json!([])
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_forbid_of_everything_is_warned_of_at_each_start() {
+    let world = made(Who::Me, "default-deny");
+    assert!(!text(&world.wrap("me", &["true"])).contains("warning"));
+    write(&world, &policies(&world).join("more.cedar"), "permit (principal, action, resource);");
+    let warned = text(&world.wrap("me", &["true"]));
+    assert!(warned.contains("default-deny.cedar:5:1: warning: this forbids everything"), "{warned}");
+    assert!(world.stdout(&["policy", "list", "me"]).contains("this forbids everything"));
+    let valid = world.stdout(&["policy", "validate", "--path", policies(&world).to_str().unwrap()]);
+    assert!(valid.contains("1 warning") && valid.contains("this forbids everything"), "{valid}");
+}
+
+#[test]
+fn what_is_generated_is_valid() {
+    let world = World::new(Who::Me);
+    for template in ["project", "allow-read-only", "default-deny", "permit-all"] {
+        let printed = world.stdout(&["policy", "generate", "--template", template]);
+        let file = world.work().join("x.cedar");
+        std::fs::write(&file, printed).unwrap();
+        let shown = world.stdout(&["policy", "validate", "--path", "x.cedar"]);
+        assert!(shown.starts_with("x.cedar: valid, "), "{shown}");
+    }
+    assert!(world.stdout(&["policy", "schema"]).contains("namespace Aegis"));
+}
+
+#[test]
+fn mistakes_are_shown_with_a_caret_and_a_code_of_their_own() {
+    let world = World::new(Who::Me);
+    let validate = |arguments: &[&str]| {
+        let output = world
+            .aegis(&[&["policy", "validate", "--path", "x.cedar"], arguments].concat())
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    std::fs::write(
+        world.work().join("x.cedar"),
+        "permit (\n  principal,\n  action == Aegis::Action::\"Read\",\n  resource\n);\n",
+    )
+    .unwrap();
+    let (code, shown) = validate(&[]);
+    assert_eq!(code, 3);
+    for part in [
+        "x.cedar:1:1: error: ",
+        "1 | permit (\n  | ^",
+        "help: `Read` is a group of actions: write `action in Aegis::Action::\"Read\"`",
+        "not valid, 1 error",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let (code, shown) = validate(&["--json"]);
+    let value: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((code, &value["valid"], &value["problems"][0]["line"]), (3, &false.into(), &1.into()));
+    std::fs::remove_file(world.work().join("x.cedar")).unwrap();
+    assert_eq!(validate(&[]).0, 4);
+}
+
+/// Runs a command that has a second, of which a debug build takes a part.
+fn soon(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    if child.try_wait().unwrap().is_none() {
+        child.kill().unwrap();
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn hostile_policy_files_are_refused_and_nothing_hangs() {
+    let world = made(Who::Me, "permit-all");
+    let file = policies(&world).join("x.cedar");
+    let expect = |what: &str, words: &str| {
+        let validated = soon(&mut world.aegis(&["policy", "validate", "--path", file.to_str().unwrap()]));
+        assert_eq!(validated.status.code(), Some(3), "{what}: {}", text(&validated));
+        assert!(text(&validated).contains(words), "{what}: {}", text(&validated));
+        let wrapped = soon(&mut world.aegis(&["wrap", "--name", "me", "--", "touch", "ran"]));
+        assert_eq!(wrapped.status.code(), Some(125), "{what}: {}", text(&wrapped));
+        assert!(text(&wrapped).contains(words), "{what}: {}", text(&wrapped));
+        assert!(!world.work().join("ran").exists(), "{what}");
+        std::fs::remove_file(&file).unwrap();
+    };
+    let content = |what: &str, bytes: &[u8], words: &str| {
+        std::fs::write(&file, bytes).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        expect(what, words);
+    };
+    content("10 MB", &vec![b' '; 10 << 20], "at most 1048576 are allowed");
+    content("no UTF-8", b"permit (\n\xff\xfe", "line 2, byte 9 of the file, is not UTF-8");
+    let nested = format!(
+        "permit (principal, action, resource) when {{ {}true{} }};",
+        "(".repeat(100_000),
+        ")".repeat(100_000)
+    );
+    content("nested", nested.as_bytes(), "brackets are nested deeper than 20");
+    let chained =
+        format!("permit (principal, action, resource) when {{ true{} }};", " && true".repeat(100_000));
+    content("chained", chained.as_bytes(), "more than 100 operators");
+    content(
+        "many",
+        "permit(principal,action,resource);".repeat(30_000).as_bytes(),
+        "more than 5000 policies",
+    );
+    content("zero bytes", &vec![0; 1 << 20], "x.cedar:1:1: error");
+    content("brackets", &vec![b'('; 1 << 20], "nested deeper");
+    content("open string", format!("permit(\"{}", "a".repeat(1 << 19)).as_bytes(), "a string is not closed");
+    let words = "permit forbid ".repeat(70_000);
+    content("words", words.as_bytes(), "`forbid` inside of a policy");
+    let junk = "permit x;".repeat(4_000);
+    content("mistakes", junk.as_bytes(), "x.cedar:1:8: error");
+    rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    expect("a pipe", "it is no plain file");
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    expect("a loop", "symbolic links");
+    std::fs::create_dir(&file).unwrap();
+    // As a set of its own it is an empty one; in a folder of policies it is no file.
+    let wrapped = soon(&mut world.aegis(&["wrap", "--name", "me", "--", "true"]));
+    assert!(text(&wrapped).contains("it is no plain file"), "{}", text(&wrapped));
+    std::fs::remove_dir(&file).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+    expect("a device", "it is no plain file");
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+    expect("written by others", "others than its owner can write to it");
+    assert!(world.wrap("me", &["true"]).status.success());
+}
+
+#[test]
+fn a_configuration_that_could_not_be_made_is_not_there() {
+    let world = World::new(Who::Me);
+    let work = world.work().display().to_string();
+    std::fs::write(
+        world.work().join("bad.cedar"),
+        "permit (principal, action, resource) when { resource.x };",
+    )
+    .unwrap();
+    for (arguments, code, words) in [
+        (vec!["init", "me", "--policy", "nothing"], 2, "there is no template `nothing`"),
+        (vec!["init", "me", "--policy", "bad.cedar"], 1, "attribute `x`"),
+        (vec!["init", "me", "--dir", "/nonexistent"], 2, "No such file"),
+        (vec!["init", "me", "--dir", "/etc/passwd"], 2, "is no directory"),
+        (vec!["init", "me", "--dir", "/"], 2, "holds your home"),
+        (vec!["init", "me", "--dir", &format!("{work}/../user")], 2, "holds your home"),
+        (vec!["init", "run"], 2, "run"),
+        (vec!["init"], 2, "without a terminal"),
+    ] {
+        let output = world.aegis(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output));
+        assert!(text(&output).contains(words), "{arguments:?}: {}", text(&output));
+    }
+    assert!(!world.home().join("me").exists());
+    assert!(world.wrap("x", &["true"]).status.success());
+}
