@@ -24,7 +24,7 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-GROUPS = ("start", "cat", "git", "cargo", "strace", "events", "ledger")
+GROUPS = ("start", "policy", "cat", "git", "cargo", "strace", "events", "ledger")
 
 START_FILES = 50_000
 CAT_FILES = 6_000
@@ -46,6 +46,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # name: (limit, unit, True if the value must stay at or below the limit)
 BARS = {
     "start": (15.0, "ms", True),
+    "policy": (20.0, "ms", True),
     "cat": (2.0, "x", True),
     "git": (1.3, "x", True),
     "cargo": (1.1, "x", True),
@@ -800,6 +801,49 @@ class Bench:
         row.check_home(min(homes))
         self.report(row, sides)
 
+    # policy
+
+    def policy_start(self, row):
+        """A start with a set of 50 policies, as they are written for projects, hosts and names."""
+        folder, command = self.start_folder(), [self.program("true")]
+        home = self.path("homes", "policy-start")
+        policies = os.path.join(home, "true", "policies")
+        os.makedirs(policies, mode=0o700)
+        for path in (home, os.path.join(home, "true"), policies):
+            os.chmod(path, 0o700)
+        kinds = (
+            'permit (principal, action in Aegis::Action::"Read", resource in Aegis::Resource::"/srv/p%d");',
+            'permit (principal, action in Aegis::Action::"Write", resource in Aegis::Resource::"/srv/p%d");',
+            'permit (principal, action == Aegis::Action::"FileRead", resource) '
+            'when { resource has path && resource.path like "/data/%d/*" };',
+            'forbid (principal, action, resource) when { resource has extension && resource.extension == "k%d" };',
+            'permit (principal, action == Aegis::Action::"NetConnect", resource) '
+            'when { resource has host && resource.host == "h%d.example.com" };',
+        )
+        text = "\n".join(kinds[number % len(kinds)] % number for number in range(50)) + "\n"
+        write(os.path.join(policies, "fifty.cedar"), text.encode("ascii"))
+        os.chmod(os.path.join(policies, "fifty.cedar"), 0o600)
+        write(os.path.join(home, "true", "aegis.toml"), b'name = "true"\n')
+        sides = [
+            Side("plain", command),
+            Side("wrapped", self.wrapped(home, command)),
+            Side("no policy", self.wrapped(self.path("homes", "no-policy"), command)),
+        ]
+        self.measure(row, sides, 3 * self.options.rounds, folder)
+        row.check_home(folder_bytes(home))
+        self.report(row, sides, "policy", absolute=True)
+
+    def policy_cat(self, row):
+        """Every read held against the template `project`, beside the same without policies."""
+        argv, folder = self.cat_command(False)
+        sides = [Side("plain", argv)]
+        for label, options in (("no policy", []), ("policy", ["--policy", "project"])):
+            home = self.path("homes", "cat-" + label.replace(" ", "-"))
+            wrap = [self.options.aegis, "--home", home, "wrap", "--quiet"] + options
+            sides.append(Side(label, wrap + ["--dir", folder, "--"] + argv))
+        self.measure(row, sides, self.options.rounds, folder)
+        self.report(row, sides)
+
     # cat
 
     def cat_command(self, relative):
@@ -984,6 +1028,9 @@ class Bench:
         if "start" in wanted:
             self.row("start", self.start)
             self.row("first start", self.first_start)
+        if "policy" in wanted:
+            self.row("policy", self.policy_start)
+            self.row("policy cat", self.policy_cat)
         if "cat" in wanted:
             self.row("cat", self.cat, False)
             self.row("cat relative", self.cat, True)

@@ -2,7 +2,8 @@
 //!
 //! Cedar evaluates every policy of the set it is given. So for each request it is given few: those whose scope and
 //! conditions can hold for the resource at all ([`crate::sketch`]), as a set that is kept for the next request that
-//! needs the same. The answer is kept as well, with what it depended on.
+//! needs the same. The answer is kept as well, with what it depended on; and where the resource's name makes each of
+//! those policies true for certain, the answer is that of the set, whatever the resource.
 //!
 //! That this changes no answer is held by a property test against Cedar with the whole set.
 
@@ -97,7 +98,14 @@ pub(crate) struct Sketched {
 struct Kept {
     young: HashMap<Box<str>, Answer>,
     old: HashMap<Box<str>, Answer>,
-    sets: HashMap<Box<[u32]>, Arc<PolicySet>>,
+    sets: HashMap<Box<[u32]>, KeptSet>,
+}
+
+/// A set of policies that are concerned.
+struct KeptSet {
+    set: Arc<PolicySet>,
+    /// Cedar's answer where each of them is true.
+    when_all_hold: Option<Arc<Verdict>>,
 }
 
 struct Answer {
@@ -242,10 +250,13 @@ impl Engine {
         let view = One { request, id: &id, tmp: self.subject.tmp.as_deref() };
         let mut reads = slice.early;
         let mut concerned: Vec<u32> = Vec::new();
+        let mut all_hold = true;
         for rule in &slice.rules {
-            if rule.sketch.look(&view) != Outcomes::FALSE {
+            let outcomes = rule.sketch.look(&view);
+            if outcomes != Outcomes::FALSE {
                 concerned.push(u32::try_from(rule.index).unwrap_or(u32::MAX));
                 reads = reads.and(rule.reads);
+                all_hold &= outcomes == Outcomes::TRUE;
             }
         }
         if concerned.is_empty() {
@@ -257,10 +268,17 @@ impl Engine {
                 self.verdict(Decision::Deny, Vec::new(), Vec::new()),
             );
         }
+        let known = if all_hold { slice.kept().when_all_hold(&concerned) } else { None };
+        if let Some(verdict) = known {
+            return self.keep(slice, &id, request, reads, verdict);
+        }
         let verdict = match self.ask(slice, &concerned, &id, request, reads) {
             Ok(verdict) => verdict,
             Err(error) => return self.refuse(error),
         };
+        if all_hold && let Some(kept) = slice.kept().sets.get_mut(concerned.as_slice()) {
+            kept.when_all_hold = Some(Arc::clone(&verdict));
+        }
         self.keep(slice, &id, request, reads, verdict)
     }
 
@@ -322,8 +340,8 @@ impl Engine {
     }
 
     fn policy_set(&self, slice: &Slice, concerned: &[u32]) -> Result<Arc<PolicySet>, String> {
-        if let Some(set) = slice.kept().sets.get(concerned) {
-            return Ok(Arc::clone(set));
+        if let Some(kept) = slice.kept().sets.get(concerned) {
+            return Ok(Arc::clone(&kept.set));
         }
         let rules =
             concerned.iter().filter_map(|index| self.policies.rules().get(usize::try_from(*index).ok()?));
@@ -334,7 +352,7 @@ impl Engine {
         if kept.sets.len() >= SETS_MAX {
             kept.sets.clear();
         }
-        kept.sets.insert(concerned.into(), Arc::clone(&set));
+        kept.sets.insert(concerned.into(), KeptSet { set: Arc::clone(&set), when_all_hold: None });
         Ok(set)
     }
 
@@ -433,6 +451,10 @@ impl Kept {
         let verdict = answer.inputs.fit(request).then(|| Arc::clone(&answer.verdict));
         self.put(id, answer);
         verdict
+    }
+
+    fn when_all_hold(&self, concerned: &[u32]) -> Option<Arc<Verdict>> {
+        self.sets.get(concerned)?.when_all_hold.clone()
     }
 
     fn keep(&mut self, id: &str, answer: Answer) {
