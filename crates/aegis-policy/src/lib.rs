@@ -13,6 +13,7 @@ pub mod network;
 pub mod plan;
 pub mod problem;
 pub mod request;
+pub mod secrets;
 pub mod set;
 mod sketch;
 pub mod source;
