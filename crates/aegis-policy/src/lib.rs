@@ -1,4 +1,5 @@
-//! Cedar policies: what an agent may do, decided; and what of it a kernel can be told beforehand.
+//! Cedar policies: what an agent may do, decided; what of it a kernel can be told beforehand; and the policy that
+//! permits what was done.
 //!
 //! The crate is pure: texts and requests in, problems, verdicts and plans out. It opens no file, knows no clock (a
 //! request brings its time) and enforces nothing.
@@ -9,6 +10,7 @@
 
 pub mod decide;
 mod explain;
+pub mod learn;
 pub mod network;
 pub mod plan;
 pub mod problem;
@@ -20,6 +22,7 @@ pub mod source;
 pub mod templates;
 
 pub use decide::{Engine, EngineError, Subject, Verdict};
+pub use learn::{Learned, Learner, LeftOut};
 pub use network::AllowedHost;
 pub use plan::SandboxPlan;
 pub use problem::{Problem, Severity};

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use crate::request::{is_within, name_of};
 
 /// Places below a user's home, each with all that is below it.
-const IN_HOME: &[(&str, &str)] = &[
+pub(crate) const IN_HOME: &[(&str, &str)] = &[
     // Keys, and what unlocks them.
     (".ssh", "keys of SSH"),
     (".gnupg", "keys of GnuPG"),
@@ -127,10 +127,11 @@ const IN_HOME: &[(&str, &str)] = &[
 ];
 
 /// What is no secret among them.
-const PUBLIC_IN_HOME: &[&str] = &[".ssh/known_hosts", ".ssh/known_hosts.old", ".ssh/config", ".ssh/config.d"];
+pub(crate) const PUBLIC_IN_HOME: &[&str] =
+    &[".ssh/known_hosts", ".ssh/known_hosts.old", ".ssh/config", ".ssh/config.d"];
 
 /// The end of the names of public keys, which lie beside the private ones.
-const PUBLIC_KEY: &str = ".pub";
+pub(crate) const PUBLIC_KEY: &str = ".pub";
 
 /// Places of the system, each with all that is below it: what the template `project` leaves out, and more.
 const IN_SYSTEM: &[(&str, &str)] = &[
@@ -169,7 +170,7 @@ const IN_SYSTEM: &[(&str, &str)] = &[
 const DISKS: [&str; 6] = ["sd", "nvme", "vd", "xvd", "dm-", "mmcblk"];
 
 /// Names of files, in whatever directory; one `*` stands for anything.
-const NAMES: &[(&str, &str)] = &[
+pub(crate) const NAMES: &[(&str, &str)] = &[
     (".env", "an environment with secrets"),
     (".env.*", "an environment with secrets"),
     (".netrc", "passwords"),
@@ -197,11 +198,12 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// What is no secret among them.
-const PUBLIC_NAMES: &[&str] = &[".env.example", ".env.sample", ".env.template", ".env.dist", ".env.schema"];
+pub(crate) const PUBLIC_NAMES: &[&str] =
+    &[".env.example", ".env.sample", ".env.template", ".env.dist", ".env.schema"];
 
 /// Directories of the system's own files, which are the same everywhere: there a name says nothing. `/usr/local` is
 /// not among them.
-const COMMON: &[&str] = &[
+pub(crate) const COMMON: &[&str] = &[
     "/bin",
     "/lib",
     "/lib32",
@@ -251,9 +253,34 @@ pub fn secret(path: &str, home: Option<&str>) -> Option<&'static str> {
         .find_map(|path| by_place(path, home).or_else(|| by_process(path)).or_else(|| by_name(path, home)))
 }
 
+/// Says whether a directory is, has or lies in a place of secrets; names are not looked at.
+pub(crate) fn touches_secrets(folder: &str, home: Option<&str>) -> bool {
+    has_secrets(folder, home)
+        || IN_SYSTEM.iter().any(|(place, _)| is_within(folder, place))
+        || in_homes(folder, home).any(|rest| IN_HOME.iter().any(|(place, _)| is_within(rest, place)))
+}
+
+/// Says whether a directory is or has a place of secrets; names are not looked at.
+pub(crate) fn has_secrets(folder: &str, home: Option<&str>) -> bool {
+    homes(home).any(|home| is_within(home, folder))
+        || IN_SYSTEM.iter().any(|(place, _)| is_within(place, folder))
+        || in_homes(folder, home)
+            .any(|rest| rest.is_empty() || IN_HOME.iter().any(|(place, _)| is_within(place, rest)))
+}
+
 /// Returns the directories where a name says nothing, for a user with this home.
-fn common(home: Option<&str>) -> impl Iterator<Item = &'static str> {
+pub(crate) fn common(home: Option<&str>) -> impl Iterator<Item = &'static str> {
     COMMON.iter().copied().filter(move |folder| home.is_none_or(|home| !is_within(home, folder)))
+}
+
+/// Returns the path of something below a directory.
+pub(crate) fn below(folder: &str, rest: &str) -> String {
+    format!("{}/{rest}", folder.trim_end_matches('/'))
+}
+
+/// Folders that homes are in or that are one.
+fn homes(home: Option<&str>) -> impl Iterator<Item = &str> {
+    home.into_iter().chain(["/root", "/home", "/Users"])
 }
 
 /// Returns what a path is below each of the homes that it may be in; empty for a home itself.
@@ -338,7 +365,7 @@ fn normal(path: &str) -> Cow<'_, str> {
 }
 
 /// Says whether a path is as the kernel writes paths.
-fn is_normal(path: &str) -> bool {
+pub(crate) fn is_normal(path: &str) -> bool {
     path == "/"
         || path
             .strip_prefix('/')
@@ -450,6 +477,42 @@ mod tests {
         }
         // Where the home is among the system's own files, a name says something.
         assert!(secret("/usr/share/me/.env", Some("/usr/share/me")).is_some());
+    }
+
+    #[test]
+    fn a_home_may_be_anywhere() {
+        for home in ["/", "/me", "/opt/a b/me"] {
+            let place = below(home, ".ssh/x");
+            assert_eq!(secret(&place, Some(home)), Some("keys of SSH"), "{place}");
+            assert!(touches_secrets(home, Some(home)));
+            assert!(touches_secrets(&below(home, ".config"), Some(home)));
+        }
+        assert_eq!(secret("/opt/me/.ssh/x", None), None);
+        assert!(secret("/home/me/.ssh/x", None).is_some());
+    }
+
+    #[test]
+    fn directories_with_secrets_are_known() {
+        for yes in [
+            "/",
+            "/home",
+            "/home/me",
+            "/home/other",
+            "/home/me/.config",
+            "/home/me/.config/gcloud",
+            "/home/me/.ssh/config.d",
+            "/home/me/.cargo",
+            "/etc",
+            "/etc/ssl",
+            "/run",
+            "/dev",
+        ] {
+            assert!(touches_secrets(yes, HOME), "{yes}");
+        }
+        assert!(has_secrets("/home/me/.config", HOME) && !has_secrets("/home/me/.ssh/config.d", HOME));
+        for no in ["/home/me/p", "/home/me/.cargo/bin", "/home/me/.config/nvim", "/usr", "/etc/ssl/certs"] {
+            assert!(!touches_secrets(no, HOME), "{no}");
+        }
     }
 
     #[test]

@@ -7,4 +7,5 @@
 )]
 
 mod agree;
+mod learn;
 mod texts;
