@@ -175,6 +175,16 @@ pub(crate) enum Policy {
         #[command(flatten)]
         json: Json,
     },
+    /// Writes the least policy that permits what sessions did
+    #[command(
+        after_help = "What it left out, and why, is told on standard error and in the policy's comments.\n\nExample:\n  \
+        aegis policy learn 0197c0de-0000-7000-8000-000000000000 > learned.cedar"
+    )]
+    Learn {
+        /// The sessions: ids, or enough of their beginnings
+        #[arg(required = true, value_name = "SESSION")]
+        sessions: Vec<SessionKey>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -194,8 +204,8 @@ pub(crate) struct Check {
     #[arg(long, value_name = "R")]
     pub(crate) resource: String,
     /// The program that acts [default: not known]
-    #[arg(long, value_name = "PATH", default_value = "")]
-    pub(crate) exe: String,
+    #[arg(long, value_name = "PATH")]
+    pub(crate) exe: Option<String>,
     /// wrap, pilot or run
     #[arg(long, value_name = "MODE", default_value = "run", value_parser = ["wrap", "pilot", "run"])]
     pub(crate) mode: String,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aegis_policy::set::sha256;
-use aegis_policy::{Engine, Origin, Policies, Problem, SCHEMA, Severity, Source, Subject, Template};
+use aegis_policy::{Engine, Linked, Origin, Policies, Problem, SCHEMA, Severity, Source, Subject, Template};
 use aegis_session::policies::{LoadError, PolicyFiles, Unreadable};
 
 use crate::config::Configuration;
@@ -92,6 +92,23 @@ pub(crate) fn engine(
 pub(crate) fn temporary() -> Option<String> {
     let path = environment("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     std::fs::canonicalize(path).ok()?.to_str().map(str::to_owned)
+}
+
+/// Returns an absolute path as the kernel has it: links resolved as far as there is anything.
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    let mut rest = Vec::new();
+    for folder in path.ancestors() {
+        if let Ok(found) = std::fs::canonicalize(folder) {
+            return rest.iter().rev().fold(found, |path, name| path.join(name));
+        }
+        rest.extend(folder.file_name().map(std::ffi::OsStr::to_owned));
+    }
+    path.to_owned()
+}
+
+/// Finds names in policies that are links here and so match nothing.
+pub(crate) fn linked(policies: &Policies) -> Vec<Linked> {
+    policies.linked(&|path| resolved(Path::new(path)).to_str().map(str::to_owned))
 }
 
 /// Returns what `--policy` means: a template by its name, or a file.

@@ -241,6 +241,11 @@ impl Engine {
                 own = Resource::path_of(path, request.pid);
                 &Request { resource: Resource::Path(&own), ..*request }
             }
+            Resource::Host { host, address, port } => {
+                own = Resource::host_of(host, address);
+                let address = address.map(|address| address.to_canonical());
+                &Request { resource: Resource::Host { host: &own, address, port }, ..*request }
+            }
             _ => request,
         };
         let id = request.resource.id();

@@ -11,6 +11,7 @@
 pub mod decide;
 mod explain;
 pub mod learn;
+mod links;
 pub mod network;
 pub mod plan;
 pub mod problem;
@@ -23,6 +24,7 @@ pub mod templates;
 
 pub use decide::{Engine, EngineError, Subject, Verdict};
 pub use learn::{Learned, Learner, LeftOut};
+pub use links::Linked;
 pub use network::AllowedHost;
 pub use plan::SandboxPlan;
 pub use problem::{Problem, Severity};

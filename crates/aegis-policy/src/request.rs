@@ -116,6 +116,18 @@ impl<'a> Resource<'a> {
         }
     }
 
+    /// Returns a host as policies have it: in small letters, an IPv4 address that is written as an IPv6 one as what it is
+    /// (RFC 4291, section 2.5.5.2).
+    pub(crate) fn host_of(host: &'a str, address: Option<IpAddr>) -> Cow<'a, str> {
+        match address.map(|address| (address, address.to_canonical())) {
+            Some((written, canonical)) if written != canonical && host.parse() == Ok(written) => {
+                canonical.to_string().into()
+            }
+            _ if host.bytes().any(|b| b.is_ascii_uppercase()) => host.to_ascii_lowercase().into(),
+            _ => host.into(),
+        }
+    }
+
     /// Returns the resource as the process of this id has it: its own folder in `/proc` is `/proc/self`.
     pub(crate) fn path_of(path: &'a str, pid: u32) -> Cow<'a, str> {
         let Some(rest) = path.strip_prefix("/proc/") else { return path.into() };
@@ -196,6 +208,15 @@ mod tests {
         assert_eq!((extension_of("/.env"), extension_of("/a."), extension_of("/a.b/c")), (None, None, None));
         assert!(is_within("/a/b", "/a") && is_within("/a", "/") && is_within("/a", "/a"));
         assert!(!is_within("/ab", "/a") && !is_within("x", "/") && !is_within("/a", "/a/b"));
+    }
+
+    #[test]
+    fn hosts_have_one_form() {
+        let of = |host: &'static str| Resource::host_of(host, host.parse().ok()).into_owned();
+        assert_eq!(of("API.Example.com"), "api.example.com");
+        assert_eq!(of("::ffff:10.1.2.3"), "10.1.2.3");
+        assert_eq!(of("::FFFF:a01:203"), "10.1.2.3");
+        assert_eq!((of("::1"), of("10.0.0.1")), ("::1".into(), "10.0.0.1".into()));
     }
 
     #[test]

@@ -228,12 +228,20 @@ impl Policies {
         self.problem(rule, severity, explained.at, explained.message).help(explained.help)
     }
 
-    fn text(&self, rule: &Rule) -> &str {
+    /// Returns the text of a policy.
+    #[must_use]
+    pub fn text(&self, rule: &Rule) -> &str {
         self.sources.get(rule.source).and_then(|s| s.text.get(rule.at.clone())).unwrap_or_default()
     }
 
     /// Makes a problem of a place in a policy, of its first token where there is none.
-    fn problem(&self, rule: &Rule, severity: Severity, at: Option<Range<usize>>, message: String) -> Problem {
+    pub(crate) fn problem(
+        &self,
+        rule: &Rule,
+        severity: Severity,
+        at: Option<Range<usize>>,
+        message: String,
+    ) -> Problem {
         let (path, text) = self.sources.get(rule.source).map_or(("", ""), |s| (&*s.path, &*s.text));
         let at = at.unwrap_or(0..first_word(self.text(rule)));
         Problem::at(severity, path, text, rule.at.start + at.start..rule.at.start + at.end, message)

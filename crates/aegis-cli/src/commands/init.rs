@@ -59,8 +59,11 @@ fn free(home: &Home, name: &AgentName) -> Result<(), CliError> {
 
 /// Returns a directory with its links resolved, as policies name it.
 fn directory(path: &Path) -> Result<PathBuf, CliError> {
-    let found = std::fs::canonicalize(path)
-        .map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
+    let found = std::fs::canonicalize(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => CliError::usage(format!("there is no directory {}", path.display()))
+            .hint(format!("mkdir -p {}", path.display())),
+        _ => CliError::usage(format!("{}: {error}", path.display())),
+    })?;
     if !found.is_dir() {
         return Err(CliError::usage(format!("{} is no directory", found.display())));
     }

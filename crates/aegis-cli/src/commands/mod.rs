@@ -7,6 +7,8 @@ mod edit;
 mod follow;
 mod history;
 mod init;
+mod learn;
+mod ledgers;
 mod list;
 mod log;
 mod policy;
@@ -59,6 +61,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
         Command::Policy(Policy::Compile { name, target: Target::Landlock, json }) => {
             policy::compile(&home, name.as_ref(), &json).map(|()| 0)
         }
+        Command::Policy(Policy::Learn { sessions }) => learn::run(&home, &sessions).map(|()| 0),
         Command::Audit(Audit::PolicyHistory(named)) => history::run(&home, &named).map(|()| 0),
         Command::Audit(Audit::Query(query)) => audit::query(&home, &query).map(|()| 0),
         Command::Audit(Audit::Verify(options)) => verify::run(&home, &options),

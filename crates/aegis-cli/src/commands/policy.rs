@@ -29,7 +29,11 @@ pub(crate) fn validate(path: &Path, options: &Json) -> Result<u8, CliError> {
     }
     let files = PolicyFiles { places: vec![path.to_owned()], ..PolicyFiles::default() };
     let (problems, count) = match files.load() {
-        Ok(policies) => (policies.validate(), policies.rules().len()),
+        Ok(policies) => {
+            let mut problems = policies.validate();
+            problems.extend(policies::linked(&policies).into_iter().map(|linked| linked.warning));
+            (problems, policies.rules().len())
+        }
         Err(LoadError::Wrong(problems)) => (problems, 0),
         // What can't be read is not valid.
         Err(error) => return Err(policies::not_loaded(error).with_code(INVALID)),
@@ -133,7 +137,8 @@ pub(crate) fn list(home: &Home, named: &Named) -> Result<(), CliError> {
         .collect();
     output::table(["POLICY", "ORIGIN", "FILE", "SAYS"], rows)?;
     output::line(&format!("\nset {}", set.hash()))?;
-    for warning in set.shadowed() {
+    let links = policies::linked(&set).into_iter().map(|linked| linked.warning);
+    for warning in set.shadowed().into_iter().chain(links) {
         output::line(&format!("\n{}", warning.report().trim_end()))?;
     }
     Ok(())
@@ -170,18 +175,18 @@ pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
     let (configuration, set) = in_force(home, options.name.as_ref())?;
     let engine = policies::engine(Arc::clone(&set), &configuration, &options.mode, policies::temporary())?;
     let asked = Asked::read(options)?;
-    let existed = || asked.path.as_ref().is_some_and(|path| path.symlink_metadata().is_ok());
+    let is_there = asked.path.as_ref().is_some_and(|path| path.symlink_metadata().is_ok());
     let arguments: Vec<&str> = asked.arguments.iter().map(String::as_str).collect();
     let resource = asked.resource(options.action, &arguments);
     let verdict = engine.decide(&Request {
         action: options.action,
         resource,
-        exe: &options.exe,
+        exe: options.exe.as_deref().unwrap_or_default(),
         pid: 0,
         time: SystemClock.now().wall,
         listen: options.listen,
         setuid: false,
-        existed: &existed,
+        existed: &|| is_there,
     });
     let rules: Vec<&Rule> = verdict.policies.iter().filter_map(|id| set.rule(id)).collect();
     if options.json.json {
@@ -195,32 +200,49 @@ pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
         }))?);
     }
     let mut out = output::out();
-    writeln!(out, "{}: {} {}", verdict.decision, options.action, shown(resource.id().as_bytes()))?;
+    writeln!(out, "{}: {} {}", verdict.decision, options.action, shown(asked.whole(resource).as_bytes()))?;
     for rule in &rules {
-        let text =
-            set.sources().get(rule.source).and_then(|s| s.text.get(rule.at.clone())).unwrap_or_default();
-        let word = if is_permit(&rule.policy) { "permitted" } else { "forbidden" };
+        let word = match (verdict.errors.is_empty(), is_permit(&rule.policy)) {
+            (false, _) => "denied since it can't be evaluated,",
+            (true, true) => "permitted",
+            (true, false) => "forbidden",
+        };
         writeln!(out, "\n{word} by {} ({})", rule.id, set.place(rule))?;
-        for line in text.lines() {
+        for line in set.text(rule).lines() {
             writeln!(out, "  {}", shown(line.as_bytes()))?;
         }
     }
     for error in &verdict.errors {
-        writeln!(out, "\ndenied because a policy can't be evaluated: {}", shown(error.as_bytes()))?;
+        writeln!(out, "\n{}", shown(error.as_bytes()))?;
     }
     if rules.is_empty() && verdict.errors.is_empty() {
         writeln!(out, "\nno policy permits it")?;
     }
-    let exe = if options.exe.is_empty() { "no known program" } else { &options.exe };
-    writeln!(
-        out,
-        "\nasked as: agent {}, mode {}, by {}, now{}",
-        configuration.name,
-        options.mode,
-        shown(exe.as_bytes()),
-        if options.listen { ", listening" } else { "" }
-    )?;
+    writeln!(out, "\nasked as: {}", assumed(&configuration, options, is_there).join(", "))?;
     Ok(out.flush()?)
+}
+
+/// Says what a request was taken to be beside what was typed.
+fn assumed(configuration: &Configuration, options: &Check, is_there: bool) -> Vec<String> {
+    let exe = options.exe.as_deref().unwrap_or("a program that is not known (--exe)");
+    let mut assumed = vec![
+        format!("agent {}", configuration.name),
+        format!("mode {}", options.mode),
+        format!("by {}", shown(exe.as_bytes())),
+        "now".to_owned(),
+    ];
+    match options.action {
+        Action::NetConnect => {
+            assumed.push(if options.listen { "listening" } else { "connecting" }.to_owned());
+        }
+        Action::FileWrite | Action::FileDelete | Action::DirCreate => {
+            let there =
+                if is_there { "a name that existed at the start" } else { "a name that did not exist" };
+            assumed.push(format!("{there}, not set-uid"));
+        }
+        _ => {}
+    }
+    assumed
 }
 
 /// A resource as it was typed, read for its action.
@@ -229,14 +251,21 @@ struct Asked {
     text: String,
     tool: String,
     arguments: Vec<String>,
+    command: String,
     port: u16,
 }
 
 impl Asked {
     fn read(options: &Check) -> Result<Self, CliError> {
         let text = options.resource.as_str();
-        let mut asked =
-            Self { path: None, text: text.to_owned(), tool: String::new(), arguments: Vec::new(), port: 0 };
+        let mut asked = Self {
+            path: None,
+            text: text.to_owned(),
+            tool: String::new(),
+            arguments: Vec::new(),
+            command: String::new(),
+            port: 0,
+        };
         match options.action {
             Action::NetConnect => match text.strip_prefix("unix:") {
                 Some(name) if name.starts_with('@') => {}
@@ -262,14 +291,18 @@ impl Asked {
                 };
                 let (tool, rest) = text.split_once('(').ok_or_else(wrong)?;
                 asked.text = rest.strip_suffix(')').ok_or_else(wrong)?.to_owned();
+                asked.arguments = asked.text.split_whitespace().map(str::to_owned).collect();
                 tool.clone_into(&mut asked.tool);
             }
             Action::ProcessSpawn | Action::ProcessExit => {
                 asked.arguments = text.split_whitespace().map(str::to_owned).collect();
                 let program = asked.arguments.first().cloned().unwrap_or_default();
-                let path = resolved(&on_path(&program).unwrap_or(program))?;
+                let file = if program.contains('/') { program } else { on_path(&program)? };
+                let path = resolved(&file)?;
                 asked.text = utf8(&path)?;
                 asked.path = Some(path);
+                let words: Vec<&str> = asked.arguments.iter().map(String::as_str).collect();
+                asked.command = aegis_policy::request::command(&words);
             }
             _ => {
                 let path = resolved(text)?;
@@ -291,9 +324,17 @@ impl Asked {
             },
             Action::ToolCall => Resource::Tool { tool: &self.tool, command: &self.text, arguments },
             Action::ProcessSpawn | Action::ProcessExit => {
-                Resource::Program { exe: &self.text, command: &self.text, arguments }
+                Resource::Program { exe: &self.text, command: &self.command, arguments }
             }
             _ => Resource::Path(&self.text),
+        }
+    }
+
+    /// Returns the resource with its arguments.
+    fn whole(&self, resource: Resource<'_>) -> String {
+        match self.command.as_str() {
+            "" => resource.id().into_owned(),
+            command => format!("{} [{command}]", resource.id()),
         }
     }
 }
@@ -305,32 +346,32 @@ fn utf8(path: &Path) -> Result<String, CliError> {
 }
 
 /// Finds a program as a shell does.
-fn on_path(program: &str) -> Option<String> {
-    if program.contains('/') {
-        return None;
-    }
-    let path = crate::home::environment("PATH")?;
+fn on_path(program: &str) -> Result<String, CliError> {
+    let path = crate::home::environment("PATH").unwrap_or_default();
     let mut found =
         std::env::split_paths(&path).map(|folder| folder.join(program)).filter(|file| file.is_file());
-    found.next()?.to_str().map(str::to_owned)
+    match found.next() {
+        Some(file) => utf8(&file),
+        None => {
+            Err(CliError::usage(format!("there is no program `{program}` on PATH")).hint("give its path"))
+        }
+    }
 }
 
-/// Returns a path as policies are asked about it: absolute, `~` taken, links resolved as far as there is anything.
+/// Returns a path as policies are asked about it: absolute, `~` and `session:tmp` taken, links resolved as far as
+/// there is anything.
 fn resolved(text: &str) -> Result<PathBuf, CliError> {
-    let typed = match (text.strip_prefix("~/"), user_home()) {
-        (Some(rest), Some(home)) => home.join(rest),
+    let typed = match (text.strip_prefix("~/"), text.strip_prefix("session:tmp")) {
+        (Some(rest), _) => user_home().unwrap_or_default().join(rest),
+        (_, Some(rest)) => PathBuf::from(policies::temporary().unwrap_or_default() + rest),
         _ => PathBuf::from(text),
     };
     let whole = std::path::absolute(&typed).map_err(|error| CliError::usage(format!("{text}: {error}")))?;
-    let mut rest = Vec::new();
-    for folder in whole.ancestors() {
-        if let Ok(found) = std::fs::canonicalize(folder) {
-            let found = rest.iter().rev().fold(found, |path, name| path.join(name));
-            return Ok(found);
-        }
-        rest.extend(folder.file_name().map(std::ffi::OsStr::to_owned));
+    // That of the agent's process is meant, not that of this one.
+    if whole.starts_with("/proc/self") {
+        return Ok(whole);
     }
-    Ok(whole)
+    Ok(policies::resolved(&whole))
 }
 
 pub(crate) fn compile(home: &Home, name: Option<&AgentName>, options: &Json) -> Result<(), CliError> {
@@ -442,7 +483,7 @@ fn print_regions(out: &mut impl std::io::Write, word: &str, regions: &Regions) -
 
 fn because(why: &Why) -> String {
     if why.reads.is_empty() {
-        return format!("{}: whether it holds can't be told beforehand", why.policy);
+        return format!("{}: it names hosts or sockets", why.policy);
     }
     format!("{}: it asks for {}", why.policy, why.reads.join(", "))
 }

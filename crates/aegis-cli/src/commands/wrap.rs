@@ -164,7 +164,9 @@ fn prepare_policy(
     // Before they are read: what changes meanwhile is read again.
     let stamp = files.stamp();
     let set = policies::valid(&files, configuration)?;
-    for warning in set.iter().flat_map(|set| set.shadowed()) {
+    let links = set.iter().flat_map(|set| policies::linked(set)).filter(|linked| linked.forbids);
+    let links = links.map(|linked| linked.warning);
+    for warning in set.iter().flat_map(|set| set.shadowed()).chain(links) {
         say(&warning.to_string());
     }
     Ok(PolicyPlan { files, stamp, policies: set, tmp: policies::temporary() })

@@ -551,7 +551,7 @@ fn a_configuration_that_could_not_be_made_is_not_there() {
     for (arguments, code, words) in [
         (vec!["init", "me", "--policy", "nothing"], 2, "there is no template `nothing`"),
         (vec!["init", "me", "--policy", "bad.cedar"], 1, "attribute `x`"),
-        (vec!["init", "me", "--dir", "/nonexistent"], 2, "No such file"),
+        (vec!["init", "me", "--dir", "/nonexistent"], 2, "there is no directory /nonexistent"),
         (vec!["init", "me", "--dir", "/etc/passwd"], 2, "is no directory"),
         (vec!["init", "me", "--dir", "/"], 2, "holds your home"),
         (vec!["init", "me", "--dir", &format!("{work}/../user")], 2, "holds your home"),
@@ -564,4 +564,118 @@ fn a_configuration_that_could_not_be_made_is_not_there() {
     }
     assert!(!world.home().join("me").exists());
     assert!(world.wrap("x", &["true"]).status.success());
+}
+
+#[test]
+fn a_name_that_is_a_link_is_told() {
+    let world = made(Who::Me, "permit-all");
+    std::fs::create_dir(world.work().join("real")).unwrap();
+    std::os::unix::fs::symlink("real", world.work().join("alias")).unwrap();
+    let alias = world.work().join("alias").display().to_string();
+    let forbid = format!("forbid (principal, action, resource in Aegis::Resource::\"{alias}\");");
+    write(&world, &policies(&world).join("more.cedar"), &forbid);
+    let told = text(&world.wrap("me", &["true"]));
+    let real = world.work().join("real").display().to_string();
+    assert!(told.contains(&format!("warning: `{alias}` is `{real}` on this machine")), "{told}");
+    let listed = world.stdout(&["policy", "list", "me"]);
+    assert!(listed.contains(&format!("help: write \"{real}\"")), "{listed}");
+}
+
+#[test]
+fn a_check_asks_as_a_session_would() {
+    let world = made(Who::Me, "permit-all");
+    let content = "@id(\"push\") forbid (principal, action, resource) when { context has arguments && context.arguments.contains(\"push\") };\n\
+                   @id(\"line\") forbid (principal, action, resource) when { resource has command && resource.command like \"*git status*\" };\n\
+                   @id(\"own\") forbid (principal, action, resource in Aegis::Resource::\"/proc/self\");\n\
+                   @id(\"tmp\") forbid (principal, action, resource in Aegis::Resource::\"session:tmp\");\n\
+                   @id(\"host\") forbid (principal, action, resource) when { resource has host && resource.host == \"api.example.com\" };\n\
+                   @id(\"inner\") forbid (principal, action, resource) when { resource has address && resource.address.isInRange(ip(\"10.0.0.0/8\")) };";
+    write(&world, &policies(&world).join("more.cedar"), content);
+    for (action, resource, expected) in [
+        ("ProcessSpawn", "git push", "more:push"),
+        ("ProcessSpawn", "git status -s", "more:line"),
+        ("ToolCall", "Bash(git push)", "more:push"),
+        ("FileRead", "/proc/self/maps", "more:own"),
+        ("FileWrite", "session:tmp/x", "more:tmp"),
+        ("NetConnect", "API.example.com:1", "more:host"),
+        ("NetConnect", "[::ffff:10.1.2.3]:443", "more:inner"),
+    ] {
+        let answer =
+            json(&world, &["policy", "check", "me", "--action", action, "--resource", resource, "--json"]);
+        assert_eq!(answer["policies"][0]["id"], expected, "{resource}: {answer}");
+    }
+    let unknown = world
+        .aegis(&["policy", "check", "me", "--action", "ProcessSpawn", "--resource", "nosuchprogram"])
+        .output()
+        .unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
+fn what_was_learned_permits_what_was_done() {
+    for who in everybody() {
+        let world = made(who, "default-deny");
+        let work = world.work();
+        let secret = world.path("user/.ssh");
+        let made_ready = world.command("sh").args(["-c", "mkdir -p \"$0\" && echo k > \"$0/id_ed25519\" && echo h > \"$0/../notes\" && mkdir -p src && for n in 1 2 3; do echo $n > src/$n; done"]).arg(&secret).status().unwrap();
+        assert!(made_ready.success());
+        let script = "cat src/1 src/2 \"$HOME/notes\" \"$HOME/.ssh/id_ed25519\" > /dev/null; mkdir -p out; \
+                      t=$(mktemp); echo x > \"$t\"; rm \"$t\"; for n in a b; do echo $n > out/$n; done; git init -q r; \
+                      git -C r -c user.name=t -c user.email=t@t commit -q --allow-empty -m x; true";
+        let run = |name: &str, policy: Option<&str>| {
+            let mut arguments = vec!["wrap", "--name", name];
+            arguments.extend(policy.iter().flat_map(|policy| ["--policy", policy]));
+            arguments.extend(["--", "sh", "-c", script]);
+            let output = world.aegis(&arguments).output().unwrap();
+            assert!(output.status.success(), "{}", text(&output));
+        };
+        run("me", None);
+        let sessions = json(&world, &["audit", "sessions", "me", "--json"]);
+        let id = sessions[0]["id"].as_str().unwrap();
+        let learned = world.aegis(&["policy", "learn", id.get(..13).unwrap()]).output().unwrap();
+        assert!(learned.status.success(), "{}", text(&learned));
+        let told = String::from_utf8(learned.stderr).unwrap();
+        assert!(told.contains(&format!("left out: FileRead {}/id_ed25519", secret.display())), "{told}");
+        let policy = String::from_utf8(learned.stdout).unwrap();
+        assert!(policy.contains(&format!("{}/src", work.display())), "{policy}");
+        write(&world, &work.join("learned.cedar"), &policy);
+        assert!(
+            world
+                .stdout(&["policy", "validate", "--path", "learned.cedar"])
+                .starts_with("learned.cedar: valid, ")
+        );
+        run("again", Some("learned.cedar"));
+        let denied = world.stdout(&["audit", "query", "again", "--would", "deny"]);
+        assert_eq!(denied.lines().count(), 1, "{denied}\n{policy}");
+        assert!(denied.contains("id_ed25519"), "{denied}");
+    }
+    let world = World::new(Who::Me);
+    let nothing = world.aegis(&["policy", "learn", "0197c0de"]).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(4), "{}", text(&nothing));
+}
+
+#[test]
+fn decisions_that_flipped_are_told_with_the_policies_that_did_it() {
+    let world = made(Who::Me, "permit-all");
+    let own = "@id(\"no-x\") forbid (principal, action, resource) when { resource has name && resource.name == \"x\" };\n\
+               @id(\"all\") permit (principal, action, resource);";
+    std::fs::write(world.work().join("own.cedar"), own).unwrap();
+    std::fs::write(world.work().join("x"), "").unwrap();
+    let run = |arguments: &[&str]| {
+        let arguments = [&["wrap", "--name", "me"], arguments, &["--", "cat", "x"]].concat();
+        assert!(world.aegis(&arguments).output().unwrap().status.success());
+    };
+    run(&[]);
+    run(&["--policy", "./own.cedar"]);
+    let sessions = json(&world, &["audit", "sessions", "me", "--json"]);
+    let ids: Vec<&str> =
+        sessions.as_array().unwrap().iter().map(|session| session["id"].as_str().unwrap()).collect();
+    let output = world.aegis(&["diff", ids[0], ids[1]]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for part in ["allow", "deny", "permit-all:everything", "own:no-x"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let same = world.aegis(&["diff", ids[0], ids[0]]).output().unwrap();
+    assert_eq!(same.status.code(), Some(0));
 }
