@@ -361,3 +361,23 @@ fn strings_are_quoted_so_that_they_are_read_back() {
         assert_eq!(policies.rules()[0].policy.entity_literals()[0].id().unescaped(), text);
     }
 }
+
+#[test]
+fn the_examples_of_the_guide_are_valid() {
+    let guide = include_str!("../../../../docs/policies.md");
+    let mut blocks =
+        guide.split("```cedar\n").skip(1).map(|rest| rest.split("```").next().unwrap()).peekable();
+    assert!(blocks.peek().is_some());
+    for block in blocks {
+        let wrong = problems(block);
+        assert!(wrong.is_empty(), "{}", wrong[0].report());
+    }
+    // What stands in the text as an example of a condition.
+    let conditions = guide.split('`').filter(|code| {
+        code.contains(" && resource.") && !code.contains(['\n', '{']) && !code.contains("...")
+    });
+    for condition in conditions {
+        let wrong = problems(&format!("permit (principal, action, resource) when {{ {condition} }};"));
+        assert!(wrong.is_empty(), "{}", wrong[0].report());
+    }
+}
