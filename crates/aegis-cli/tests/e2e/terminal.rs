@@ -154,3 +154,51 @@ fn a_mistake_in_an_edit_can_be_mended_at_once() {
     terminal.shows("then 0");
     assert!(std::fs::read_to_string(world.home().join("x/aegis.toml")).unwrap().ends_with("# mended\n"));
 }
+
+#[test]
+fn a_configuration_is_made_by_five_questions() {
+    let world = World::new(Who::Me);
+    let command = format!("{} init; echo code $?; exec sleep 1000", world.path("bin/aegis").display());
+    let terminal = Terminal::new(&world, &command);
+    let asked = |text: &str| until(&format!("it asks {text:?}"), || terminal.screen().contains(text));
+    asked("Its name [work]:");
+    terminal.line("run");
+    asked("`run` is a name that the Aegis home uses itself");
+    terminal.line("mine");
+    asked("The directory that it works in");
+    terminal.line("/nonexistent");
+    asked("there is no directory /nonexistent");
+    terminal.line("");
+    asked("Its policies [project]:");
+    terminal.line("projekt");
+    asked("there is no template `projekt`");
+    terminal.line("");
+    asked("Hosts that it may connect to");
+    terminal.line("https://a.example");
+    asked("it is a URL");
+    terminal.line("a.example:443, 10.0.0.0/8");
+    asked("Make it the one");
+    terminal.line("maybe");
+    asked("yes or no");
+    assert!(!world.home().join("mine").exists(), "nothing is made before the last answer");
+    terminal.line("y");
+    until("it is made", || terminal.screen().contains("code 0"));
+    assert_eq!(world.stdout(&["use"]), "mine\n");
+    let settings = std::fs::read_to_string(world.home().join("mine/aegis.toml")).unwrap();
+    assert!(settings.contains("allowed_network = [\"a.example:443\", \"10.0.0.0/8\"]"), "{settings}");
+    assert!(world.stdout(&["policy", "list"]).contains("project:directory"));
+}
+
+#[test]
+fn an_end_in_the_middle_of_the_questions_makes_nothing() {
+    let world = World::new(Who::Me);
+    let command = format!("{} init; echo code $?; exec sleep 1000", world.path("bin/aegis").display());
+    let terminal = Terminal::new(&world, &command);
+    until("it asks", || terminal.screen().contains("Its name [work]:"));
+    terminal.line("");
+    until("it asks on", || terminal.screen().contains("The directory"));
+    terminal.keys(&["C-d"]);
+    until("it ends", || terminal.screen().contains("code 1"));
+    assert!(terminal.screen().contains("nothing was made"));
+    assert!(!world.home().exists());
+}
