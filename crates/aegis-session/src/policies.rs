@@ -1,13 +1,12 @@
 //! The policy files of a session: where they are, reading them, and noticing that they changed.
 
 use std::fmt;
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use aegis_policy::source::FILE_MAX;
 use aegis_policy::{Origin, Policies, Problem, Source};
-use rustix::fs::{Mode, OFlags};
+use aegis_sys::files::{Unread, read_plain};
 
 /// The most files of one folder.
 pub const FILES_MAX: usize = 1_000;
@@ -183,23 +182,15 @@ impl Reader {
 
     fn file(&self, path: &Path) -> Result<Source, Unreadable> {
         let unreadable = |why: String| Unreadable { path: path.to_owned(), why, hint: None };
-        // A pipe or a device is not waited for.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| unreadable(format!("it can't be read: {error}")))?;
-        let file = std::fs::File::from(fd);
-        let meta = file.metadata().map_err(|error| unreadable(format!("it can't be read: {error}")))?;
-        if !meta.is_file() {
-            return Err(unreadable("it is no plain file".to_owned()));
-        }
+        let (bytes, meta) = match read_plain(path, FILE_MAX as u64) {
+            Ok(found) => found,
+            Err(Unread::Failed(error)) => return Err(unreadable(format!("it can't be read: {error}"))),
+            Err(Unread::NotPlain) => return Err(unreadable("it is no plain file".to_owned())),
+            Err(Unread::TooLarge) => {
+                return Err(unreadable(format!("it has more than {FILE_MAX} bytes, which is the most")));
+            }
+        };
         self.check(path, &meta)?;
-        let mut bytes = Vec::new();
-        file.take(FILE_MAX as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreadable(format!("it can't be read: {error}")))?;
-        if bytes.len() > FILE_MAX {
-            return Err(unreadable(format!("it has {} bytes, at most {FILE_MAX} are allowed", meta.len())));
-        }
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
@@ -271,7 +262,8 @@ mod tests {
             drop(std::fs::remove_file(&path));
             why
         };
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
         assert_eq!(why(), "it is no plain file");
         std::os::unix::fs::symlink("x.cedar", &path).unwrap();
         assert!(why().contains("symbolic links"));
@@ -282,7 +274,7 @@ mod tests {
         write(&path, &vec![b' '; FILE_MAX]);
         assert_eq!(files(folder.path()).read().unwrap()[0].text.len(), FILE_MAX);
         write(&path, &vec![b' '; FILE_MAX + 1]);
-        assert!(why().contains("at most 1048576"));
+        assert_eq!(why(), "it has more than 1048576 bytes, which is the most");
         std::fs::create_dir(&path).unwrap();
         assert_eq!(files(folder.path()).read().unwrap_err().why, "it is no plain file");
     }

@@ -1,7 +1,7 @@
-//! Files that are never half-written.
+//! Files that are never half-written, and files that are read with distrust.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -43,6 +43,44 @@ pub fn write_plain(path: &Path, content: &[u8]) -> io::Result<()> {
 fn fill(mut file: File, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()
+}
+
+/// Why a plain file was not read.
+#[derive(Debug)]
+pub enum Unread {
+    /// It is something else: a pipe, a device, a directory.
+    NotPlain,
+    /// It has more bytes than it may.
+    TooLarge,
+    /// That of the system call.
+    Failed(io::Error),
+}
+
+/// Reads a plain file of at most so many bytes. Whatever stands at the path, reading ends, and soon: what is opened is
+/// what is looked at, and a pipe or a terminal is neither waited for nor taken (`O_NONBLOCK`, `O_NOCTTY`).
+///
+/// # Errors
+/// It is no such file.
+pub fn read_plain(path: &Path, most: u64) -> Result<(Vec<u8>, std::fs::Metadata), Unread> {
+    let failed = |error: io::Error| Unread::Failed(error);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        // A socket, or a device without a driver.
+        Err(rustix::io::Errno::NXIO | rustix::io::Errno::NODEV) => return Err(Unread::NotPlain),
+        Err(error) => return Err(failed(error.into())),
+    };
+    let meta = file.metadata().map_err(failed)?;
+    if !meta.is_file() {
+        return Err(Unread::NotPlain);
+    }
+    let mut bytes = Vec::new();
+    // The size that is told may be wrong (procfs) or grow.
+    file.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        return Err(Unread::TooLarge);
+    }
+    Ok((bytes, meta))
 }
 
 /// Makes `target` share the content of `source` where the file system can (`FICLONE`).

@@ -1,10 +1,10 @@
 //! Settings files are read with distrust: whatever stands at the path, reading ends, and soon.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::fs::Metadata;
+use std::io;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, Stat};
+use aegis_sys::files::{Unread, read_plain};
 
 use crate::error::CliError;
 
@@ -17,47 +17,23 @@ pub(crate) struct Found {
     /// Its text.
     pub(crate) text: String,
     /// Whose it is, and who may write to it.
-    pub(crate) stat: Stat,
+    pub(crate) meta: Metadata,
 }
 
 /// Reads a settings file; nothing where there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<Found>, CliError> {
     let unreadable = |why: String| CliError::failed(format!("{} can't be read: {why}", path.display()));
-    let (bytes, stat) = match read_bytes(path) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Ok(None),
-        Err(why) => return Err(unreadable(why)),
+    let (bytes, meta) = match read_plain(path, FILE_MAX) {
+        Ok(found) => found,
+        Err(Unread::Failed(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(Unread::Failed(error)) => return Err(unreadable(error.to_string())),
+        Err(Unread::NotPlain) => return Err(unreadable("it is no plain file".to_owned())),
+        Err(Unread::TooLarge) => return Err(unreadable(format!("it has more than {FILE_MAX} bytes"))),
     };
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(Some(Found { text, stat })),
+        Ok(text) => Ok(Some(Found { text, meta })),
         Err(error) => Err(not_utf8(path, error.as_bytes(), error.utf8_error().valid_up_to())),
     }
-}
-
-fn read_bytes(path: &Path) -> Result<Option<(Vec<u8>, Stat)>, String> {
-    let no_plain_file = || "it is no plain file".to_owned();
-    // What is opened is what is looked at: nobody can put another file there in between. Without O_NONBLOCK a
-    // FIFO would be waited for; O_NOCTTY keeps a terminal from becoming ours.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => file,
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
-        // A socket, or a device without a driver.
-        Err(rustix::io::Errno::NXIO | rustix::io::Errno::NODEV) => return Err(no_plain_file()),
-        Err(error) => return Err(io::Error::from(error).to_string()),
-    };
-    let stat = rustix::fs::fstat(&file).map_err(|error| io::Error::from(error).to_string())?;
-    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
-        return Err(no_plain_file());
-    }
-    let mut bytes = Vec::new();
-    // The size that is told may be wrong (procfs) or grow.
-    let read = File::from(file).take(FILE_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(format!("it has more than {FILE_MAX} bytes"));
-    }
-    Ok(Some((bytes, stat)))
 }
 
 fn not_utf8(path: &Path, bytes: &[u8], at: usize) -> CliError {
@@ -80,7 +56,8 @@ mod tests {
         assert!(said(folder.path()).ends_with("can't be read: it is no plain file"));
         assert!(said(Path::new("/dev/zero")).ends_with("can't be read: it is no plain file"));
         let fifo = folder.path().join("fifo");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
         assert!(said(&fifo).ends_with("can't be read: it is no plain file"));
         let socket = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();

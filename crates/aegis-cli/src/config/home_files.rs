@@ -1,5 +1,6 @@
 //! The settings that are of no single configuration: the home's `config.toml`, and the organisation's file.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use aegis_ledger::AnchorTarget;
@@ -64,7 +65,7 @@ impl Organisation {
     /// Reads the file. Only root may write to it.
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
         let Some(found) = file::read(path)? else { return Ok(Self::default()) };
-        if found.stat.st_uid != 0 || found.stat.st_mode & 0o022 != 0 {
+        if found.meta.uid() != 0 || found.meta.mode() & 0o022 != 0 {
             return Err(CliError::failed(format!("{} can be written by others than root", path.display()))
                 .hint(format!("sudo chown root {0} && sudo chmod go-w {0}", path.display())));
         }

@@ -498,7 +498,7 @@ fn hostile_policy_files_are_refused_and_nothing_hangs() {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         expect(what, words);
     };
-    content("10 MB", &vec![b' '; 10 << 20], "at most 1048576 are allowed");
+    content("10 MB", &vec![b' '; 10 << 20], "it has more than 1048576 bytes");
     content("no UTF-8", b"permit (\n\xff\xfe", "line 2, byte 9 of the file, is not UTF-8");
     let nested = format!(
         "permit (principal, action, resource) when {{ {}true{} }};",
