@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use aegis_types::{
 };
 
 use foldhash::HashMap;
+use globset::GlobSet;
 
 use crate::calls::{Call, I386, Shape, Table};
 use crate::evidence::{Check, Sign};
@@ -75,6 +77,8 @@ pub struct Settings {
     pub home: Vec<u8>,
     /// Record every read.
     pub verbose: bool,
+    /// Reads of the system's own files that fit are not recorded.
+    pub ignore: GlobSet,
     /// Let io_uring through.
     pub allow_io_uring: bool,
     /// The user's id.
@@ -533,10 +537,13 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         let is_read = matches!(act.action, Action::FileRead | Action::DirList);
         let Resource::Path(path) = &act.resource else { return Fold::No };
         let settings = &self.settings;
-        if !is_read
-            || settings.verbose
-            || !fold::is_system(path.as_bytes(), pid, &settings.home, &settings.dir)
-        {
+        if !is_read || !fold::is_system(path.as_bytes(), pid, &settings.home, &settings.dir) {
+            return Fold::No;
+        }
+        if settings.ignore.is_match(std::ffi::OsStr::from_bytes(path.as_bytes())) {
+            return Fold::Counted;
+        }
+        if settings.verbose {
             return Fold::No;
         }
         let mut state = self.state();

@@ -389,6 +389,9 @@ pub struct SessionStart {
     pub dir: Text,
     /// The machine's name.
     pub host: String,
+    /// Patterns of the system's own files whose reads are not recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
     /// Whether io_uring was let through, unobserved.
     #[serde(default, skip_serializing_if = "is_false")]
     pub io_uring: bool,

@@ -13,10 +13,11 @@ use aegis_policy::Source;
 use aegis_session::{Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
 use aegis_types::{Action, AgentName, Clock as _, ExitStatus, SessionId, SessionStart, Text};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::init;
 use crate::args::Wrap;
-use crate::config::Configuration;
+use crate::config::{Configuration, Observing, Platform};
 use crate::error::CliError;
 use crate::home::{Home, set_in_environment, user_home};
 use crate::{policies, times};
@@ -73,6 +74,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
     let candidates = candidates(&options.command, &start_in)?;
     let policy = choose_policy(home, &name, options.policy.as_deref(), &start_in)?;
     let configuration = home.configuration_or_new(&name)?;
+    check_observer(&configuration)?;
     let policy = prepare_policy(&configuration, policy)?;
     home.recover(&configuration.ledger)?;
     let kept = match (&options.dir, &configuration.sandbox_dir) {
@@ -90,6 +92,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         cwd: Text::new(start_in.as_os_str().as_bytes()),
         dir: Text::new(kept.as_os_str().as_bytes()),
         host: uname.nodename().to_string_lossy().into_owned(),
+        ignore: configuration.observer.ignore.clone(),
         io_uring: options.allow_io_uring,
         isolation: "none".to_owned(),
         kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
@@ -106,6 +109,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         objects: configuration.folder.join("objects"),
         home: user_home().map(|home| home.into_os_string().into_vec()).unwrap_or_default(),
         verbose: options.verbose,
+        ignore: ignored(&configuration)?,
         allow_io_uring: options.allow_io_uring,
         uid,
         aegis_home: std::fs::canonicalize(home.root())
@@ -153,6 +157,38 @@ fn choose_policy(
     }
     init::make_quietly(home, name, directory, word)?;
     Ok(None)
+}
+
+/// Makes sure that the settings ask for what there is.
+fn check_observer(configuration: &Configuration) -> Result<(), CliError> {
+    let file = configuration.file.display();
+    match configuration.observer.by {
+        Observing::None => {
+            Err(CliError::failed(format!("{file}: `observer` is `None`: there would be nothing to record"))
+                .hint("write `observer = \"Auto\"`, or run the command without aegis"))
+        }
+        Observing::Fanotify => {
+            Err(CliError::failed(format!("{file}: `observer` is `Fanotify`, which is not there yet"))
+                .hint("write `observer = \"Auto\"`"))
+        }
+        by => {
+            if let Some(note) = by.stand_in(Platform::HERE) {
+                say(&format!("observer: {note}"));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Returns the patterns of reads that are not recorded.
+fn ignored(configuration: &Configuration) -> Result<GlobSet, CliError> {
+    let failed =
+        |error: globset::Error| CliError::failed(format!("{}: {error}", configuration.file.display()));
+    let mut set = GlobSetBuilder::new();
+    for pattern in &configuration.observer.ignore {
+        set.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(failed)?);
+    }
+    set.build().map_err(failed)
 }
 
 /// Reads the policies that the session asks; warns where one makes others worthless.

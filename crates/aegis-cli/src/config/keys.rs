@@ -24,7 +24,7 @@ pub(crate) static CONFIGURATION: Table = Table::free(&[
          a network, each with `:PORT` or without.",
     ),
     Key::idle("isolation", ISOLATION, "How the kernel enforces policies."),
-    Key::idle("observer", OBSERVER, "How the agent is observed."),
+    Key::new("observer", OBSERVER, "How the agent is observed."),
     Key::idle("pilot", Kind::Table(&PILOT), "How the agent is supervised."),
     Key::idle("alerts", Kind::Tables(&ALERT), "Who is told of what."),
     Key::idle("channel", Kind::Table(&CHANNEL), "Where requests can be seen and answered from afar."),
@@ -66,7 +66,7 @@ const OBSERVER: Kind = Kind::Choice {
         plain("Seccomp", "User notification of Linux: each call before it goes on."),
         plain("Fanotify", "File events of Linux."),
     ],
-    beside: &[Key::idle(
+    beside: &[Key::new(
         "ignore",
         Kind::Globs,
         "Patterns of system files whose reads are not recorded. Writes are, always.",

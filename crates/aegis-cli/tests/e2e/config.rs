@@ -336,3 +336,40 @@ fn a_secret_is_in_no_output() {
         }
     }
 }
+
+#[test]
+fn what_the_observer_is_told_takes_effect() {
+    let ignoring = world(
+        "me",
+        "name = \"me\"\n[observer]\nignore = [\"/etc/ld.so.cache\", \"/usr/lib/**\", \"/tmp/**\"]\n",
+    );
+    std::fs::write(ignoring.work().join("note"), "").unwrap();
+    let output =
+        ignoring.aegis(&["wrap", "--name", "me", "--verbose", "--", "cat", "note"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let entries = ignoring.entries("me");
+    let paths: Vec<&str> = entries.iter().filter_map(|entry| entry["resource"]["path"].as_str()).collect();
+    assert!(
+        !paths.iter().any(|path| path.starts_with("/usr/lib/") || *path == "/etc/ld.so.cache"),
+        "{paths:?}"
+    );
+    // No file of the system's own: it stays.
+    assert!(paths.contains(&ignoring.work().join("note").to_str().unwrap()), "{paths:?}");
+    let start = entries.iter().find(|entry| entry["kind"] == "session_start").unwrap();
+    assert_eq!(start["start"]["ignore"][1], "/usr/lib/**");
+    for (settings, code, words) in [
+        ("observer = \"None\"", 125, "there would be nothing to record"),
+        ("observer = \"Fanotify\"", 125, "which is not there yet"),
+        ("observer = \"Seccomp\"", 0, ""),
+        (
+            "observer = \"FsEvents\"",
+            0,
+            "observer: `FsEvents` is of macOS; on Linux, `Seccomp` takes its place",
+        ),
+    ] {
+        let world = world("me", &format!("name = \"me\"\n{settings}\n"));
+        let output = world.aegis(&["wrap", "--name", "me", "--", "true"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{settings}: {}", text(&output));
+        assert!(text(&output).contains(words), "{settings}: {}", text(&output));
+    }
+}

@@ -192,6 +192,7 @@ impl Session {
             cwd: Text::from("/"),
             dir: Text::from("/"),
             host: "h\u{e9}".into(),
+            ignore: Vec::new(),
             io_uring: false,
             isolation: "none".into(),
             kernel: "Linux".into(),
