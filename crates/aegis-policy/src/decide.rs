@@ -25,13 +25,13 @@ use crate::sketch::{Anything, Attribute, Outcomes, Reads, Sketch, Sketcher, Test
 pub const TMP: &str = "session:tmp";
 
 /// How many answers are kept for each action: as many again are on their way out.
-const ANSWERS_MAX: usize = 4_096;
+const ANSWERS_MAX: usize = 2_048;
 
 /// The longest id whose answer is kept, in bytes.
-const ID_MAX: usize = 1_024;
+const ID_MAX: usize = 512;
 
-/// How many sets of policies are kept for each action.
-const SETS_MAX: usize = 1_024;
+/// How many policies the sets that are kept for an action may have together.
+const SETS_MAX: usize = 10_000;
 
 /// What [`One`] looks at beside the resource's name.
 const EARLY: Reads = Reads::DIRECTION.and(Reads::attribute(Attribute::Address));
@@ -99,6 +99,8 @@ struct Kept {
     young: HashMap<Box<str>, Answer>,
     old: HashMap<Box<str>, Answer>,
     sets: HashMap<Box<[u32]>, KeptSet>,
+    /// How many policies these have together.
+    in_sets: usize,
 }
 
 /// A set of policies that are concerned.
@@ -354,9 +356,11 @@ impl Engine {
             PolicySet::from_policies(rules.map(|rule| rule.policy.clone())).map_err(|e| e.to_string())?;
         let set = Arc::new(set);
         let mut kept = slice.kept();
-        if kept.sets.len() >= SETS_MAX {
+        if kept.in_sets + concerned.len() > SETS_MAX {
             kept.sets.clear();
+            kept.in_sets = 0;
         }
+        kept.in_sets += concerned.len();
         kept.sets.insert(concerned.into(), KeptSet { set: Arc::clone(&set), when_all_hold: None });
         Ok(set)
     }

@@ -381,3 +381,30 @@ fn the_examples_of_the_guide_are_valid() {
         assert!(wrong.is_empty(), "{}", wrong[0].report());
     }
 }
+
+#[test]
+fn answers_are_right_when_more_is_asked_than_is_kept() {
+    // Each path concerns two policies, and no two paths the same: more sets and answers than are kept.
+    let text: String = (0..150)
+        .map(|n| {
+            let effect = if n % 7 == 0 { "forbid" } else { "permit" };
+            format!("{effect} (principal, action, resource) when {{ resource has name && resource.name like \"*-{n}-*\" }};\n")
+        })
+        .collect();
+    let engine = engine(set(&[("x.cedar", &text)]).unwrap());
+    for _ in 0..2 {
+        for n in 0..150 {
+            for m in (n % 3..150).step_by(3) {
+                let told = decide(
+                    &engine,
+                    Action::FileRead,
+                    Resource::Path(&format!("/a/-{n}-+-{m}-")),
+                    false,
+                    false,
+                );
+                let expected = if n % 7 == 0 || m % 7 == 0 { "deny" } else { "allow" };
+                assert!(told.starts_with(expected), "{n} {m}: {told}");
+            }
+        }
+    }
+}
