@@ -1,9 +1,11 @@
 //! The argument vector of a program that is about to run, read from the caller's memory.
 
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use aegis_sys::memory::Memory;
 use aegis_types::Text;
+use rustix::fs::{FileType, Mode, OFlags};
 
 /// How many bytes of arguments are recorded.
 const BYTES_MAX: usize = 8 << 10;
@@ -147,6 +149,30 @@ impl<'m> Window<'m> {
     }
 }
 
+/// How many interpreters a script can need, one run by the next (`BINPRM_MAX_RECURSION` of the kernel, and the script).
+pub const INTERPRETERS_MAX: usize = 5;
+
+/// Returns the interpreter that a file names in its first line, where it is a script.
+pub(crate) fn interpreter(file: &OwnedFd) -> Option<Vec<u8>> {
+    // What was found was opened for its place only.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if !FileType::from_raw_mode(rustix::fs::fstat(file).ok()?.st_mode).is_file() {
+        return None;
+    }
+    let readable = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    // As much as the kernel reads of it (`BINPRM_BUF_SIZE`).
+    let mut start = [0; 256];
+    let length = rustix::io::read(&readable, &mut start).ok()?;
+    interpreter_in(start.get(..length)?)
+}
+
+fn interpreter_in(start: &[u8]) -> Option<Vec<u8>> {
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let word = line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty())?;
+    Some(word.to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +225,21 @@ mod tests {
         for (n, string) in list.iter().enumerate().rev().chain(list.iter().enumerate()) {
             let (text, whole) = window.string(string.as_ptr() as u64, 100).unwrap();
             assert_eq!((text, whole), (format!("argument {n}").into_bytes(), true));
+        }
+    }
+
+    #[test]
+    fn scripts_name_their_interpreter() {
+        for (start, expected) in [
+            (&b"#!/bin/sh\necho"[..], Some(&b"/bin/sh"[..])),
+            (b"#! \t/usr/bin/env python3 -x\n", Some(b"/usr/bin/env")),
+            (b"#!relative", Some(b"relative")),
+            (b"#!\n/bin/sh", None),
+            (b"#!", None),
+            (b"\x7fELF", None),
+            (b"", None),
+        ] {
+            assert_eq!(interpreter_in(start).as_deref(), expected);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aegis_sys::memory::Memory;
 use aegis_sys::seccomp::RawCall;
 use aegis_types::{Action, Clock, Direction, GapReason, Outcome, PreImage, Program, Resource, Text};
-use rustix::fs::{FileType, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::calls::{At, Call, Links, OpenFlags, Shape};
@@ -20,6 +20,9 @@ use crate::observer::{Observer, Sink};
 use crate::processes::{self, Executing, start_of_stack};
 use crate::resolve::{Base, Caller, Found, Named, PATH_MAX};
 
+/// An action on a resource that comes with another.
+pub(crate) type Also = (Action, Resource);
+
 /// An event in the making.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -29,6 +32,8 @@ pub(crate) struct Draft {
     pub(crate) flags: Vec<Cow<'static, str>>,
     pub(crate) direction: Option<Direction>,
     pub(crate) pre: Option<PreImage>,
+    /// What policies have to permit as well for it to be permitted, though it makes no entry of its own.
+    pub(crate) also: Vec<Also>,
 }
 
 /// What a look found.
@@ -280,9 +285,13 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let pre = if is_temporary { None } else { self.before_change(&named) };
         let outcome = if missing { Outcome::Missing } else { Outcome::Unknown };
         let path = named.path.clone();
-        let draft = looked.push(Action::FileWrite, Resource::Path(Text::new(path)), outcome);
+        let draft = looked.push(Action::FileWrite, Resource::Path(Text::new(path.clone())), outcome);
         draft.flags = names;
         draft.pre = pre;
+        if !flags.contains(OFlags::WRONLY) {
+            // What is opened for both is read as well.
+            draft.also.push((Action::FileRead, Resource::Path(Text::new(path))));
+        }
         if is_temporary {
             return;
         }
@@ -356,8 +365,13 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         let there = from.file.is_some() && (to.file.is_some() || !exchange);
         let outcome = if there { Outcome::Unknown } else { Outcome::Missing };
         let path = |named: &Named| Resource::Path(Text::new(named.path.clone()));
-        looked.push(Action::FileDelete, path(&from), outcome).pre = from_pre;
-        looked.push(Action::FileWrite, path(&to), outcome).pre = to_pre;
+        let (leaving, coming) = self.repository_in(&from, &to);
+        let draft = looked.push(Action::FileDelete, path(&from), outcome);
+        draft.pre = from_pre;
+        draft.also = leaving;
+        let draft = looked.push(Action::FileWrite, path(&to), outcome);
+        draft.pre = to_pre;
+        draft.also = coming;
         if exchange {
             looked.add(Action::FileDelete, path(&to), outcome);
             looked.add(Action::FileWrite, path(&from), outcome);
@@ -370,6 +384,28 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                 looked.signs.push((halves, Sign::Became(folder, name, file_id(&file.stat))));
             }
         }
+    }
+
+    /// Returns what a rename of a directory does to the repository in it, or to that which it becomes: what git runs
+    /// is moved with it.
+    fn repository_in(&self, from: &Named, to: &Named) -> (Vec<Also>, Vec<Also>) {
+        let (mut leaving, mut coming) = (Vec::new(), Vec::new());
+        if self.observer.sink().has_policies()
+            && from.file.as_ref().is_some_and(|file| file.kind() == FileType::Directory)
+        {
+            for part in [&b".git"[..], b"hooks", b"config"] {
+                let below = |named: &Named| [&named.path, &b"/"[..], part].concat();
+                let is_there = self
+                    .caller
+                    .object(Base::Directory, &below(from), false)
+                    .is_ok_and(|found| found.file.is_some());
+                if is_there {
+                    leaving.push((Action::FileDelete, Resource::Path(Text::new(below(from)))));
+                    coming.push((Action::FileWrite, Resource::Path(Text::new(below(to)))));
+                }
+            }
+        }
+        (leaving, coming)
     }
 
     fn make(&self, looked: &mut Looked, at: At, action: Action) {
@@ -395,11 +431,17 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
         };
         // The file can be changed by its new name from now on.
         let source = self.object(from, self.follows(links));
+        let origin = source.as_ref().ok().map(|source| Resource::Path(Text::new(source.path.clone())));
         let pre = source.as_ref().ok().and_then(|source| self.before_change(source));
         let source = source.ok().and_then(|source| source.file).map(|file| file_id(&file.stat));
         let there = source.is_some() || self.is_empty_path(from);
         let outcome = if there && named.folder.is_some() { Outcome::Unknown } else { Outcome::Missing };
-        looked.push(Action::FileWrite, Resource::Path(Text::new(named.path.clone())), outcome).pre = pre;
+        let draft = looked.push(Action::FileWrite, Resource::Path(Text::new(named.path.clone())), outcome);
+        draft.pre = pre;
+        // Whoever may use the new name may do so to the file.
+        draft.also.extend(
+            [Action::FileRead, Action::FileWrite].into_iter().filter_map(|a| Some((a, origin.clone()?))),
+        );
         if named.file.is_none() {
             looked.sign(named.place().map(|(folder, name)| match source {
                 Some(id) => Sign::Became(folder, name, id),
@@ -530,6 +572,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             Ok(named) => named,
             Err(why) => return self.unread(looked, Action::ProcessSpawn, why),
         };
+        let interpreters = self.interpreters(&named);
         let path = named.path;
         let program = Program {
             argv: arguments.list,
@@ -538,12 +581,45 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
             masked,
         };
         let outcome = if named.file.is_some() { Outcome::Unknown } else { Outcome::Missing };
-        looked.add(Action::ProcessSpawn, Resource::Program(program), outcome);
+        let also = interpreters.into_iter().map(|exe| {
+            let program = Program { exe: Text::new(exe), ..program.clone() };
+            (Action::ProcessSpawn, Resource::Program(program))
+        });
+        let also = also.collect();
+        looked.push(Action::ProcessSpawn, Resource::Program(program), outcome).also = also;
         let Some(found) = named.file else { return };
         if self.gains_privileges(&found, &path) {
             looked.refusal = Some(SETUID);
         }
         looked.sign(start.map(|start| Sign::Executed(self.caller.pid, start)));
+    }
+
+    /// Returns the programs that a script names in its first line to be run by, and those that these name
+    /// (`execve(2)`, "Interpreter scripts").
+    fn interpreters(&self, script: &Named) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        if !self.observer.sink().has_policies() {
+            return found;
+        }
+        let first_line = |named: &Named| match named.file.as_ref()?.fd.as_ref() {
+            Some(fd) => execute::interpreter(fd),
+            // Only its folder was opened.
+            None => {
+                let (folder, name) = named.place()?;
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                execute::interpreter(&rustix::fs::openat(&*folder, name, flags, Mode::empty()).ok()?)
+            }
+        };
+        let mut next = first_line(script);
+        while let Some(path) = next.take() {
+            let Ok(named) = self.caller.object(Base::Directory, &path, true) else { break };
+            next = first_line(&named);
+            found.push(named.path);
+            if found.len() >= execute::INTERPRETERS_MAX {
+                break;
+            }
+        }
+        found
     }
 
     /// Says whether a program would run with more than its caller has, were it not for `no_new_privs`.
@@ -605,7 +681,15 @@ impl Looked {
             Resource::Path(path) if path.as_bytes().is_empty() => Resource::Unread("an empty path".into()),
             other => other,
         };
-        let draft = Draft { action, resource, outcome, flags: Vec::new(), direction: None, pre: None };
+        let draft = Draft {
+            action,
+            resource,
+            outcome,
+            flags: Vec::new(),
+            direction: None,
+            pre: None,
+            also: Vec::new(),
+        };
         self.drafts.push(draft);
         let last = self.drafts.len() - 1;
         #[expect(clippy::indexing_slicing, reason = "it was pushed in the line above")]

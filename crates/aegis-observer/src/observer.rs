@@ -23,7 +23,7 @@ use crate::calls::{Call, I386, Shape, Table};
 use crate::evidence::{Check, Sign};
 use crate::fold;
 use crate::fold::Fold;
-use crate::look::{Draft, Look, Looked};
+use crate::look::{Also, Draft, Look, Looked};
 use crate::places::Places;
 use crate::preimage::PreImages;
 use crate::processes::{FRESH_US, IdentifyError, Known, Processes, exe};
@@ -52,6 +52,11 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// It could not be taken: what it tells of must then not happen.
     fn record(&self, event: &Event, waiting: bool) -> Result<Ticket, SinkError>;
+
+    /// Says whether there are policies, so that there is something to be asked.
+    fn has_policies(&self) -> bool {
+        false
+    }
 
     /// Says what the policies would decide about an action, and which; nothing where there are none.
     fn would(&self, act: &Act, at: Timestamp) -> Option<(Decision, Arc<[Arc<str>]>)> {
@@ -488,7 +493,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             status: None,
             would: None,
         };
-        self.judge(&mut act, now);
+        self.judge(&mut act, draft.also, now);
         // What is denied is not folded away.
         if act.would != Some(Decision::Deny) {
             act.folded = match self.fold(process.pid, &act) {
@@ -504,7 +509,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             if act.action == Action::NetConnect && reached {
                 state.summary.host(host_of(&act.resource));
             }
-            if act.would == Some(Decision::Deny) {
+            if act.would == Some(Decision::Deny) && act.outcome != Outcome::Missing {
                 state.summary.deny(act.action, &host_of(&act.resource));
             }
         }
@@ -525,12 +530,20 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         }
     }
 
-    /// Notes what the policies would decide.
-    fn judge(&self, act: &mut Act, now: Moment) {
-        if let Some((would, policies)) = self.sink.would(act, now.wall) {
-            act.would = Some(would);
-            act.policies = policies;
+    /// Notes what the policies would decide: they have to permit the act, and what comes with it.
+    fn judge(&self, act: &mut Act, also: Vec<Also>, now: Moment) {
+        let Some((mut would, mut policies)) = self.sink.would(act, now.wall) else { return };
+        for (action, resource) in also {
+            if would == Decision::Deny {
+                break;
+            }
+            let other = Act { action, resource, flags: Vec::new(), direction: None, ..act.clone() };
+            if let Some((Decision::Deny, by)) = self.sink.would(&other, now.wall) {
+                (would, policies) = (Decision::Deny, by);
+            }
         }
+        act.would = Some(would);
+        act.policies = policies;
     }
 
     fn fold(&self, pid: u32, act: &Act) -> Fold {
@@ -677,7 +690,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             Program { argv: Vec::new(), argv_omitted: None, exe: (*process.exe).clone(), masked: false };
         let mut end = act(Action::ProcessExit, Resource::Program(program), Outcome::Ok);
         end.status = status;
-        self.judge(&mut end, self.clock.now());
+        self.judge(&mut end, Vec::new(), self.clock.now());
         self.tell(end, 0);
     }
 

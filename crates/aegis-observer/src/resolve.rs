@@ -300,7 +300,7 @@ impl Caller<'_> {
                     Ok(next) => next,
                     // What is not there for us may be there for the caller.
                     Err(Errno::NOENT) if is_foreign_proc(&at) => return Err(Errno::XDEV),
-                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(self.not_there(at, &part, &rest)),
+                    Err(Errno::NOENT | Errno::NOTDIR) => return self.not_there(at, &part, &rest),
                     Err(error) => return Err(error),
                 };
             let stat = rustix::fs::fstat(&next)?;
@@ -346,14 +346,15 @@ impl Caller<'_> {
     }
 
     /// Names what is not there: behind the last directory that is.
-    fn not_there(&self, at: OwnedFd, part: &[u8], rest: &VecDeque<Vec<u8>>) -> Named {
-        let folder = path_of(&at).map(|path| self.claimed(path, &at)).unwrap_or_default();
+    fn not_there(&self, at: OwnedFd, part: &[u8], rest: &VecDeque<Vec<u8>>) -> Result<Named, Errno> {
+        // A folder whose path is too long to be had must not look like the root.
+        let folder = self.claimed(path_of(&at)?, &at);
         let mut path = join(&folder, part);
         for more in rest {
             path = join(&path, more);
         }
         let folder = rest.is_empty().then(|| Arc::new(at));
-        Named { path, file: None, folder }
+        Ok(Named { path, file: None, folder })
     }
 
     /// Reads a link as it is for the caller.
