@@ -178,12 +178,15 @@ pub(crate) enum Policy {
     /// Writes the least policy that permits what sessions did
     #[command(
         after_help = "What it left out, and why, is told on standard error and in the policy's comments.\n\nExample:\n  \
-        aegis policy learn 0197c0de-0000-7000-8000-000000000000 > learned.cedar"
+        aegis policy learn 0197c0de-0000-7000-8000-000000000000 --output learned.cedar"
     )]
     Learn {
         /// The sessions: ids, or enough of their beginnings
         #[arg(required = true, value_name = "SESSION")]
         sessions: Vec<SessionKey>,
+        /// Writes to this file in place of standard output: as a whole or not at all, for you alone to read
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
 }
 

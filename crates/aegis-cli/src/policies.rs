@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aegis_policy::set::sha256;
-use aegis_policy::{Engine, Linked, Origin, Policies, Problem, SCHEMA, Severity, Source, Subject, Template};
-use aegis_session::policies::{LoadError, PolicyFiles, Unreadable};
+use aegis_policy::{
+    Engine, Linked, Origin, Policies, Problem, Reserved, SCHEMA, Severity, Source, Subject, Template,
+};
+use aegis_session::policies::{LoadError, PolicyFiles, Unreadable, has_policies, with_stack};
 
 use crate::config::Configuration;
 use crate::error::CliError;
-use crate::home::{environment, user_home};
+use crate::home::{Home, environment, user_home};
 
 /// The organisation's policies, in force for every user.
 const ORGANISATION: &str = "/etc/aegis/policies";
@@ -43,17 +45,18 @@ pub(crate) fn valid(
     configuration: &Configuration,
 ) -> Result<Option<Arc<Policies>>, CliError> {
     let sources = files.read().map_err(unreadable)?;
-    // Hosts alone are no policy of what the agent may do.
-    if sources.iter().all(|source| source.origin == Origin::Settings) {
+    if !has_policies(&sources) {
         return Ok(None);
     }
-    let policies = Policies::parse(sources).map_err(wrong)?;
+    let policies = with_stack(|| Policies::parse(sources)).map_err(wrong)?;
     let memory = configuration.folder.join("validated");
     let line = format!("{} {}", policies.hash(), sha256(SCHEMA.as_bytes()));
     let known = remembered(&memory);
     if !known.contains(&line) {
-        let problems: Vec<Problem> =
-            policies.validate().into_iter().filter(|p| p.severity == Severity::Error).collect();
+        let problems: Vec<Problem> = with_stack(|| policies.validate())
+            .into_iter()
+            .filter(|p| p.severity == Severity::Error)
+            .collect();
         if !problems.is_empty() {
             return Err(wrong(problems));
         }
@@ -78,20 +81,60 @@ fn remember(memory: &Path, mut known: Vec<String>, line: String) {
 
 /// Prepares the answers to what is asked outside of a session.
 pub(crate) fn engine(
+    home: &Home,
     policies: Arc<Policies>,
     configuration: &Configuration,
     mode: &str,
     tmp: Option<String>,
 ) -> Result<Engine, CliError> {
-    let subject =
-        Subject { agent: configuration.name.clone(), session: String::new(), mode: mode.to_owned(), tmp };
-    Engine::new(policies, subject).map_err(|error| CliError::failed(error.to_string()))
+    let subject = Subject {
+        agent: configuration.name.clone(),
+        session: String::new(),
+        mode: mode.to_owned(),
+        tmp_is_shared: mode != "run" && tmp.as_deref().is_some_and(is_shared),
+        tmp,
+        reserved: reserved(home, configuration),
+    };
+    with_stack(|| Engine::new(policies, subject)).map_err(|error| CliError::failed(error.to_string()))
 }
 
-/// Returns the directory for temporary files of what `wrap` runs: it gives the command no other.
+/// Returns what no policy can permit: the home but for the configuration's sandbox, and policies wherever they are.
+pub(crate) fn reserved(home: &Home, configuration: &Configuration) -> Reserved {
+    let text = |path: &Path| resolved(path).to_str().map(str::to_owned);
+    let places = files(configuration, None);
+    let places = places.places.iter().chain(&places.default_place).chain(&places.organisation);
+    Reserved {
+        home: text(home.root()),
+        sandbox: text(&configuration.folder.join("sandbox")),
+        policies: places.filter_map(|place| text(place)).collect(),
+    }
+}
+
+/// Returns the directory for temporary files of what `wrap` runs: it gives the command no other. One that holds the
+/// user's home is not taken for it, nor the root.
 pub(crate) fn temporary() -> Option<String> {
     let path = environment("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    std::fs::canonicalize(path).ok()?.to_str().map(str::to_owned)
+    let path = std::fs::canonicalize(path).ok()?;
+    let holds_home = real_home().is_none_or(|home| home.starts_with(&path));
+    path.to_str().filter(|_| !holds_home).map(str::to_owned)
+}
+
+/// Says whether others put their files there as well.
+pub(crate) fn is_shared(directory: &str) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let me = rustix::process::geteuid().as_raw();
+    std::fs::metadata(directory).is_ok_and(|meta| meta.uid() != me || meta.mode() & 0o022 != 0)
+}
+
+/// Returns the user's home with links resolved: that of `$HOME`, else of `passwd(5)`.
+pub(crate) fn real_home() -> Option<PathBuf> {
+    let home = user_home().or_else(|| {
+        let me = rustix::process::geteuid().as_raw().to_string();
+        let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+        let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        lines.find(|fields| fields.get(2) == Some(&me.as_str()))?.get(5).map(PathBuf::from)
+    })?;
+    Some(std::fs::canonicalize(&home).unwrap_or(home))
 }
 
 /// Returns an absolute path as the kernel has it: links resolved as far as there is anything.
@@ -123,7 +166,11 @@ pub(crate) fn chosen(word: &str, directory: &Path) -> Result<Vec<Source>, CliErr
     }
     if word.contains('/') || word.ends_with(".cedar") {
         let files = PolicyFiles { places: vec![PathBuf::from(word)], ..PolicyFiles::default() };
-        return files.read().map_err(unreadable);
+        let sources = files.read().map_err(unreadable)?;
+        if sources.is_empty() {
+            return Err(CliError::usage(format!("there is no policy file (*.cedar) in {word}")));
+        }
+        return Ok(sources);
     }
     let known: Vec<&str> = Template::ALL.iter().map(|template| template.name()).collect();
     Err(CliError::usage(format!("there is no template `{word}`"))
@@ -138,8 +185,32 @@ pub(crate) fn template_files(
     let directory = directory.to_str().ok_or_else(|| {
         CliError::failed(format!("{} is not UTF-8: a policy can't name it", directory.display()))
     })?;
+    if template == Template::Project {
+        check_project(Path::new(directory))?;
+    }
     let toolchains: Vec<String> = toolchains().into_iter().map(|(_, path)| path).collect();
     Ok(template.files(directory, &toolchains))
+}
+
+/// Directories of the system: a project in one would open what the template keeps closed.
+const SYSTEM: [&str; 9] = ["/etc", "/usr", "/var", "/dev", "/proc", "/sys", "/boot", "/run", "/opt"];
+
+/// Refuses a directory that the template `project` must not open to an agent.
+fn check_project(directory: &Path) -> Result<(), CliError> {
+    let refuse = |why: String| {
+        Err(CliError::usage(format!(
+            "{} {why}: `project` would open all of it to the agent",
+            directory.display()
+        ))
+        .hint("give a directory of the project's own with --dir"))
+    };
+    if real_home().is_none_or(|home| home.starts_with(directory)) {
+        return refuse("holds your home, with its keys and passwords".to_owned());
+    }
+    if SYSTEM.iter().any(|system| directory == Path::new(system)) || directory.starts_with("/etc") {
+        return refuse("is the system's".to_owned());
+    }
+    Ok(())
 }
 
 /// Finds the toolchains of this user: what each is, and its directory with links resolved.

@@ -1,6 +1,6 @@
 //! Reading a ledger: entries that match, sessions, and what comes in while one reads.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use aegis_proof::{Header, leaf};
@@ -254,11 +254,15 @@ impl Ledger {
     /// The ledger or an entry can't be read.
     pub fn policy_texts(&self) -> Result<HashSet<String>, LedgerError> {
         let mut texts = HashSet::new();
+        // Parts of several sessions may stand among each other.
+        let mut parts: HashMap<(String, String), u64> = HashMap::new();
         self.each_of_policies(|row| {
-            if let What::PolicyText(text) = row.event.what
-                && text.part == text.parts
-            {
-                texts.insert(text.sha256);
+            if let What::PolicyText(text) = row.event.what {
+                let seen = parts.entry((row.header.session, text.sha256.clone())).or_default();
+                *seen = if text.part == *seen + 1 { text.part } else { 0 };
+                if *seen == text.parts {
+                    texts.insert(text.sha256);
+                }
             }
         })?;
         Ok(texts)

@@ -10,7 +10,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -361,6 +361,17 @@ impl Recorder {
 pub struct Pending(Receiver<Result<u64, String>>);
 
 impl Pending {
+    /// Says whether it is there by now; nothing while it is on its way.
+    #[must_use]
+    pub fn poll(&self) -> Option<Result<Receipt, LedgerError>> {
+        match self.0.try_recv() {
+            Ok(Ok(seq)) => Some(Ok(Receipt::Durable(seq))),
+            Ok(Err(why)) => Some(Err(LedgerError::Stopped(why))),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(LedgerError::Stopped("it ended".into()))),
+        }
+    }
+
     /// Waits until it is there.
     ///
     /// # Errors

@@ -66,6 +66,8 @@ fn main() {
             session: "s".into(),
             mode: "run".into(),
             tmp: None,
+            tmp_is_shared: false,
+            reserved: Default::default(),
         };
         let (prepared, engine) = timed(|| Engine::new(Arc::clone(&policies), subject).unwrap());
         let paths: Vec<String> =

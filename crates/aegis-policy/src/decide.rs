@@ -61,6 +61,44 @@ pub struct Subject {
     pub mode: String,
     /// The session's own temporary directory.
     pub tmp: Option<String>,
+    /// Others put their sockets there as well: those are not the session's own.
+    pub tmp_is_shared: bool,
+    /// What no policy can permit.
+    pub reserved: Reserved,
+}
+
+/// What is Aegis' own: no policy can permit to touch it. Paths are absolute, links resolved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reserved {
+    /// The Aegis home: nothing in it can be reached.
+    pub home: Option<String>,
+    /// A directory in it that can be.
+    pub sandbox: Option<String>,
+    /// Policy files and folders of them: they can't be written to, wherever they are.
+    pub policies: Vec<String>,
+}
+
+/// The id that stands for what keeps the Aegis home out of reach.
+pub const HOME: &str = "aegis:home";
+
+/// The id that stands for what keeps policies from being written to.
+pub const POLICIES: &str = "aegis:policies";
+
+impl Reserved {
+    /// Returns what forbids an action on a path.
+    fn forbids(&self, action: Action, path: &str) -> Option<&'static str> {
+        let within =
+            |folder: &Option<String>| folder.as_deref().is_some_and(|folder| is_within(path, folder));
+        if within(&self.home) && !within(&self.sandbox) {
+            return Some(HOME);
+        }
+        let writes = matches!(action, Action::FileWrite | Action::FileDelete | Action::DirCreate);
+        // A folder above them could be renamed away.
+        let touches = |place: &String| {
+            is_within(path, place) || (action == Action::FileDelete && is_within(place, path))
+        };
+        (writes && self.policies.iter().any(touches)).then_some(POLICIES)
+    }
 }
 
 /// Answers requests of one agent in one session by one policy set. Any number of threads may ask.
@@ -237,6 +275,11 @@ impl Engine {
         if !request.resource.is_plausible() {
             return self.refuse(format!("no resource can be named `{}`", request.resource.id()));
         }
+        if let Some(path) = request.resource.path()
+            && let Some(id) = self.subject.reserved.forbids(request.action, path)
+        {
+            return self.verdict(Decision::Deny, vec![id.into()], Vec::new());
+        }
         let own;
         let request = match request.resource {
             Resource::Path(path) if path.starts_with("/proc/") => {
@@ -254,7 +297,7 @@ impl Engine {
         if let Some(verdict) = slice.kept().answer(&id, request) {
             return verdict;
         }
-        let view = One { request, id: &id, tmp: self.subject.tmp.as_deref() };
+        let view = One { request, id: &id, tmp: self.tmp_for(request.resource) };
         let mut reads = slice.early;
         let mut concerned: Vec<u32> = Vec::new();
         let mut all_hold = true;
@@ -289,6 +332,12 @@ impl Engine {
         self.keep(slice, &id, request, reads, verdict)
     }
 
+    /// Returns the session's temporary directory, where it is its own for this resource.
+    fn tmp_for(&self, resource: Resource<'_>) -> Option<&str> {
+        let is_shared = self.subject.tmp_is_shared && matches!(resource, Resource::Unix(_));
+        self.subject.tmp.as_deref().filter(|_| !is_shared)
+    }
+
     /// Asks Cedar, with the policies that are concerned.
     fn ask(
         &self,
@@ -306,7 +355,7 @@ impl Engine {
             if let Some(folder) = slice.folders.get(name).filter(|_| name != id) {
                 parents.insert(folder.clone());
             }
-            if self.subject.tmp.as_deref() == Some(name)
+            if self.tmp_for(request.resource) == Some(name)
                 && let Some(folder) = slice.folders.get(TMP)
             {
                 parents.insert(folder.clone());

@@ -22,7 +22,7 @@ mod sketch;
 pub mod source;
 pub mod templates;
 
-pub use decide::{Engine, EngineError, Subject, Verdict};
+pub use decide::{Engine, EngineError, Reserved, Subject, Verdict};
 pub use learn::{Learned, Learner, LeftOut};
 pub use links::Linked;
 pub use network::AllowedHost;

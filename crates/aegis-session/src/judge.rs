@@ -1,7 +1,7 @@
 //! Asking the policies about what was observed.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aegis_policy::{Engine, Request, Resource};
@@ -13,12 +13,20 @@ pub(crate) struct Judge {
     engine: RwLock<Option<Arc<Engine>>>,
     /// When the session started.
     started: Timestamp,
+    /// Whether a name was there when the session started, as it was found when this was first asked.
+    existed: Mutex<HashMap<Vec<u8>, bool>>,
     /// What could not be evaluated and was told.
     told: Mutex<HashSet<Arc<str>>>,
 }
 
 /// The most policies that are told of as not evaluated.
 const TOLD_MAX: usize = 20;
+
+/// The most names of which is remembered whether they existed.
+const EXISTED_MAX: usize = 100_000;
+
+/// The magic number of overlayfs (`statfs(2)`): what is changed there becomes a new file.
+const OVERLAYFS: u64 = 0x794c_7630;
 
 /// What the policies say of an action.
 pub(crate) struct Opinion {
@@ -31,7 +39,7 @@ pub(crate) struct Opinion {
 impl Judge {
     /// Makes a judge that has no opinion yet.
     pub(crate) fn new(started: Timestamp) -> Self {
-        Self { engine: RwLock::new(None), started, told: Mutex::default() }
+        Self { engine: RwLock::new(None), started, existed: Mutex::default(), told: Mutex::default() }
     }
 
     /// Puts policies in force.
@@ -45,12 +53,20 @@ impl Judge {
         self.engine().map(|engine| engine.policies().hash().to_owned())
     }
 
+    /// Says whether there are policies.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.engine.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn engine(&self) -> Option<Arc<Engine>> {
         self.engine.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says what would be decided about an action, and by which policies.
     pub(crate) fn would(&self, act: &Act, at: Timestamp) -> Option<Opinion> {
+        if is_nameless(&act.resource) {
+            return None;
+        }
         let engine = self.engine()?;
         let exe = act.process.exe.to_string_lossy();
         let flag = |name: &str| act.flags.iter().any(|flag| flag == name);
@@ -102,17 +118,44 @@ impl Judge {
         is_new.then(|| format!("policy {policy} can't be evaluated, so what it is about is denied: {error}"))
     }
 
-    /// Says whether a name was there when the session started: it is there, and was not made since (`statx(2)`).
+    /// Says whether a name was there when the session started. Once it was asked about, the answer stays, whatever
+    /// becomes of the name.
     fn existed(&self, path: &Text) -> bool {
+        let mut known = self.existed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(existed) = known.get(path.as_bytes()) {
+            return *existed;
+        }
+        let existed = self.is_older(path);
+        // Where there are too many, what is not remembered is looked at each time.
+        if known.len() < EXISTED_MAX {
+            known.insert(path.as_bytes().to_vec(), existed);
+        }
+        existed
+    }
+
+    /// Says whether what stands at a path was made before the session started (`statx(2)`). Where the file system can't
+    /// tell, it may have been.
+    fn is_older(&self, path: &Text) -> bool {
         use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
         let Ok(found) = statx(CWD, path.as_bytes(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BTIME) else {
             return false;
         };
-        if found.stx_mask & StatxFlags::BTIME.bits() == 0 {
-            // A file system that does not know: it may have been.
+        let is_overlay = || {
+            let folder = path.as_bytes().rsplitn(2, |byte| *byte == b'/').nth(1).unwrap_or(b"/");
+            let folder = if folder.is_empty() { b"/" } else { folder };
+            rustix::fs::statfs(folder).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(OVERLAYFS))
+        };
+        if found.stx_mask & StatxFlags::BTIME.bits() == 0 || is_overlay() {
             return true;
         }
         let made = i128::from(found.stx_btime.tv_sec) * 1_000_000_000 + i128::from(found.stx_btime.tv_nsec);
         made < i128::from(self.started.as_nanos())
     }
+}
+
+/// Pipes, sockets and the like that a process has open and names by its descriptor: they have no name that a policy
+/// could speak of, and nothing is had by opening them again.
+fn is_nameless(resource: &On) -> bool {
+    let On::Path(path) = resource else { return false };
+    [&b"pipe:["[..], b"socket:[", b"anon_inode:"].iter().any(|start| path.as_bytes().starts_with(start))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aegis_ledger::Custody;
 use aegis_observer::Settings;
-use aegis_policy::Policies;
+use aegis_policy::{Policies, Reserved};
 use aegis_sys::process::Limits;
 use aegis_types::{SessionId, SessionStart};
 
@@ -56,6 +56,10 @@ pub struct PolicyPlan {
     pub policies: Option<Arc<Policies>>,
     /// The session's temporary directory, as policies name it.
     pub tmp: Option<String>,
+    /// Others use it, too.
+    pub tmp_is_shared: bool,
+    /// What no policy can permit.
+    pub reserved: Reserved,
 }
 
 /// Why a session did not start, or did not end well.

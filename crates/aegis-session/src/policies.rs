@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use aegis_policy::source::FILE_MAX;
+use aegis_policy::source::{FILE_MAX, STACK};
 use aegis_policy::{Origin, Policies, Problem, Source};
 use aegis_sys::files::{Unread, read_plain};
 
@@ -69,6 +69,27 @@ impl fmt::Display for LoadError {
 
 /// How many problems are told in one line.
 const TOLD_MAX: usize = 5;
+
+/// Says whether there is any policy of what the agent may do: hosts alone are none.
+#[must_use]
+pub fn has_policies(sources: &[Source]) -> bool {
+    sources.iter().any(|source| source.origin != Origin::Settings)
+}
+
+/// Does work on policies with as much stack as it can need, whatever the caller's own limit is.
+pub fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("policies".into()).stack_size(STACK);
+        match thread.spawn_scoped(scope, work) {
+            Ok(thread) => match thread.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+            // Without another thread the session could not be observed either.
+            Err(error) => std::panic::resume_unwind(Box::new(error.to_string())),
+        }
+    })
+}
 
 /// What tells that files have changed: for each, where it is and what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -141,7 +162,7 @@ fn mark(path: &Path) -> Option<[u64; 6]> {
 /// Lists the policy files of a folder, by name.
 fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)?.take(FILES_MAX * 10) {
+    for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if path.extension().is_some_and(|extension| extension == "cedar") && !is_hidden {
@@ -175,6 +196,13 @@ impl Reader {
             return Err(unreadable(format!("it has more than {FILES_MAX} policy files")));
         }
         for file in files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            // A name is a line of what is hashed, and is shown.
+            if name.chars().any(char::is_control) {
+                return Err(unreadable(format!(
+                    "the name of a policy file, {name:?}, has a control character"
+                )));
+            }
             sources.push(self.file(&file)?);
         }
         Ok(())

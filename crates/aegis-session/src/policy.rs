@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aegis_ledger::{LedgerError, Pending, Recorder};
 use aegis_policy::{Engine, EngineError, Policies, Severity, Subject};
@@ -10,7 +9,7 @@ use aegis_types::{PolicyChange, PolicyFault, PolicySet, PolicyText, SessionId, S
 
 use crate::judge::Judge;
 use crate::plan::PolicyPlan;
-use crate::policies::{LoadError, PolicyFiles, Stamp};
+use crate::policies::{LoadError, PolicyFiles, Stamp, has_policies, with_stack};
 use crate::process::event;
 
 /// How often is looked whether files have changed, in microseconds.
@@ -18,6 +17,16 @@ const LOOK_US: u64 = 200_000;
 
 /// The longest text in one record, in bytes as JSON has them: with all else a record stays below its bound.
 const PART_MAX: usize = 48_000;
+
+/// Files that keep changing are read after so long all the same, in microseconds.
+const SETTLE_US: u64 = 1_000_000;
+
+/// A set that is on its way into the ledger: it is in force once it is there.
+struct Coming {
+    pending: Pending,
+    policies: Arc<Policies>,
+    engine: Engine,
+}
 
 /// What a session knows of its policies.
 pub(crate) struct SessionPolicy {
@@ -31,6 +40,10 @@ pub(crate) struct SessionPolicy {
     stamp: Stamp,
     settled: bool,
     looked_us: u64,
+    /// Since when they have kept changing.
+    unsettled_us: Option<u64>,
+    /// A set that is on its way into the ledger.
+    coming: Option<Coming>,
     /// The fault that was told last.
     fault: Option<String>,
     /// Texts that the ledger has.
@@ -44,6 +57,8 @@ impl SessionPolicy {
             session: id.to_string(),
             mode: start.mode.clone(),
             tmp: plan.tmp,
+            tmp_is_shared: plan.tmp_is_shared,
+            reserved: plan.reserved,
         };
         let started = event(What::PolicySet(PolicySet {
             files: Vec::new(),
@@ -59,6 +74,8 @@ impl SessionPolicy {
             stamp: plan.stamp,
             settled: true,
             looked_us: 0,
+            unsettled_us: None,
+            coming: None,
             fault: None,
             known,
         }
@@ -72,8 +89,9 @@ impl SessionPolicy {
 
     /// Puts that set in force.
     pub(crate) fn prepare(&self) -> Result<(), EngineError> {
-        if let Some(policies) = &self.policies {
-            self.judge.take(Engine::new(Arc::clone(policies), self.subject.clone())?);
+        if let Some(policies) = self.policies.clone() {
+            let subject = self.subject.clone();
+            self.judge.take(with_stack(|| Engine::new(policies, subject))?);
         }
         Ok(())
     }
@@ -107,8 +125,11 @@ impl SessionPolicy {
         recorder.begin_durable(&event(What::PolicySet(set)))
     }
 
-    /// Looks whether the files have changed, and deals with it; returns what the user should read.
-    pub(crate) fn look(&mut self, recorder: &Recorder, now_us: u64, patience: Duration) -> Option<String> {
+    /// Looks whether the files have changed, and deals with it; returns what the user should read. It never waits.
+    pub(crate) fn look(&mut self, recorder: &Recorder, now_us: u64) -> Option<String> {
+        if let Some(coming) = self.coming.take() {
+            return self.settle(coming);
+        }
         if now_us.saturating_sub(self.looked_us) < LOOK_US {
             return None;
         }
@@ -118,34 +139,33 @@ impl SessionPolicy {
             // They may be in the middle of being written: what they say is read when they stay as they are.
             self.stamp = stamp;
             self.settled = false;
-            return None;
+            let since = *self.unsettled_us.get_or_insert(now_us);
+            if now_us.saturating_sub(since) < SETTLE_US {
+                return None;
+            }
         }
+        self.unsettled_us = None;
         if std::mem::replace(&mut self.settled, true) {
             return None;
         }
-        match self.reload() {
+        let (files, current, subject) = (&self.files, self.policies.as_deref(), &self.subject);
+        match with_stack(|| reload(files, current, subject)) {
             Ok(None) => {
                 self.fault = None;
                 None
             }
             Ok(Some((policies, engine))) => {
                 self.fault = None;
-                let recorded = self
-                    .record(recorder, &policies, PolicyChange::Change)
-                    .and_then(|pending| pending.wait(patience));
-                if let Err(error) = recorded {
-                    // No record, no change.
-                    self.settled = false;
-                    return Some(format!(
-                        "the policies have changed; it could not be recorded, so it has no effect yet: {error}"
-                    ));
+                match self.record(recorder, &policies, PolicyChange::Change) {
+                    Ok(pending) => {
+                        self.coming = Some(Coming { pending, policies, engine });
+                        None
+                    }
+                    Err(error) => {
+                        self.settled = false;
+                        Some(not_recorded(&error))
+                    }
                 }
-                let hash: String = policies.hash().chars().take(12).collect();
-                let warning =
-                    policies.shadowed().first().map(|warning| format!("; {warning}")).unwrap_or_default();
-                self.policies = Some(policies);
-                self.judge.take(engine);
-                Some(format!("the policies have changed: set {hash} is in force{warning}"))
             }
             Err(why) => {
                 if self.fault.as_ref() == Some(&why) {
@@ -162,26 +182,63 @@ impl SessionPolicy {
         }
     }
 
-    /// Reads the files; returns the set they make, where it is another.
-    fn reload(&self) -> Result<Option<(Arc<Policies>, Engine)>, String> {
-        let sources = self.files.read().map_err(|error| error.to_string())?;
-        if sources.is_empty() && self.policies.is_none() {
-            return Ok(None);
-        }
-        let policies = Policies::parse(sources).map_err(|problems| LoadError::Wrong(problems).to_string())?;
-        if self.policies.as_ref().is_some_and(|current| current.hash() == policies.hash()) {
-            return Ok(None);
-        }
-        let mut problems = policies.validate();
-        problems.retain(|problem| problem.severity == Severity::Error);
-        if !problems.is_empty() {
-            return Err(LoadError::Wrong(problems).to_string());
-        }
-        let policies = Arc::new(policies);
-        let engine =
-            Engine::new(Arc::clone(&policies), self.subject.clone()).map_err(|error| error.to_string())?;
-        Ok(Some((policies, engine)))
+    /// Says whether a set is on its way: it is to be looked after soon, since it is in force as soon as it is recorded.
+    pub(crate) fn is_coming(&self) -> bool {
+        self.coming.is_some()
     }
+
+    /// Puts a set in force that is in the ledger by now.
+    fn settle(&mut self, coming: Coming) -> Option<String> {
+        match coming.pending.poll() {
+            None => {
+                self.coming = Some(coming);
+                None
+            }
+            Some(Err(error)) => {
+                // No record, no change. What was thought to be known may not be there.
+                self.known.clear();
+                self.settled = false;
+                Some(not_recorded(&error))
+            }
+            Some(Ok(_)) => {
+                let Coming { policies, engine, .. } = coming;
+                let hash: String = policies.hash().chars().take(12).collect();
+                let warning =
+                    policies.shadowed().first().map(|warning| format!("; {warning}")).unwrap_or_default();
+                self.policies = Some(policies);
+                self.judge.take(engine);
+                Some(format!("the policies have changed: set {hash} is in force{warning}"))
+            }
+        }
+    }
+}
+
+/// Reads the files; returns the set they make, where it is another than the current one.
+fn reload(
+    files: &PolicyFiles,
+    current: Option<&Policies>,
+    subject: &Subject,
+) -> Result<Option<(Arc<Policies>, Engine)>, String> {
+    let sources = files.read().map_err(|error| error.to_string())?;
+    if current.is_none() && !has_policies(&sources) {
+        return Ok(None);
+    }
+    let policies = Policies::parse(sources).map_err(|problems| LoadError::Wrong(problems).to_string())?;
+    if current.is_some_and(|current| current.hash() == policies.hash()) {
+        return Ok(None);
+    }
+    let mut problems = policies.validate();
+    problems.retain(|problem| problem.severity == Severity::Error);
+    if !problems.is_empty() {
+        return Err(LoadError::Wrong(problems).to_string());
+    }
+    let policies = Arc::new(policies);
+    let engine = Engine::new(Arc::clone(&policies), subject.clone()).map_err(|error| error.to_string())?;
+    Ok(Some((policies, engine)))
+}
+
+fn not_recorded(error: &LedgerError) -> String {
+    format!("the policies have changed; it could not be recorded, so it has no effect yet: {error}")
 }
 
 /// Cuts a text into parts that fit a record each; an empty text is one part.

@@ -41,6 +41,9 @@ const DESCRIPTORS: u32 = 2_048;
 /// How often is looked after threads that are stuck in a file system that the tree itself serves.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How often is looked after a policy set that is on its way into the ledger.
+const SOON: Duration = Duration::from_millis(2);
+
 /// The sink of a session: its recorder, and the front for notices.
 #[derive(Debug)]
 pub(crate) struct SessionSink {
@@ -58,6 +61,10 @@ impl Sink for SessionSink {
             Err(LedgerError::Record(RecordError::TooLarge(_))) => Err(SinkError::TooLarge),
             Err(error) => Err(SinkError::Stopped(error.to_string())),
         }
+    }
+
+    fn has_policies(&self) -> bool {
+        self.judge.is_asked()
     }
 
     fn would(&self, act: &Act, at: Timestamp) -> Option<(Decision, Arc<[Arc<str>]>)> {
@@ -287,7 +294,7 @@ impl Session {
 
     /// Takes policies that have changed into force, where they are valid.
     fn look_at_policies(&mut self) {
-        if let Some(notice) = self.policy.look(&self.recorder, monotonic_us(), START_PATIENCE) {
+        if let Some(notice) = self.policy.look(&self.recorder, monotonic_us()) {
             // The front may have gone.
             drop(self.wire.try_send(&ToFront::Notice(notice)));
         }
@@ -298,6 +305,7 @@ impl Session {
             Some(at) if !self.released => Duration::from_micros(at.saturating_sub(monotonic_us())).min(TICK),
             _ => TICK,
         };
+        let wait = if self.policy.is_coming() { wait.min(SOON) } else { wait };
         Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: i64::from(wait.subsec_nanos()) }
     }
 

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use aegis_export::detail::content_diff;
 use aegis_export::shown;
+use aegis_policy::set::sha256;
 use aegis_types::{PolicyFile, PolicySet, Timestamp, What};
 use serde_json::{Value, json};
 
@@ -38,6 +39,8 @@ struct History {
     chapters: Vec<Chapter>,
     faults: Vec<Fault>,
     texts: HashMap<String, String>,
+    /// Texts of which not all parts were seen, by session and hash.
+    parts: HashMap<(String, String), String>,
 }
 
 pub(crate) fn run(home: &Home, named: &Named) -> Result<(), CliError> {
@@ -55,11 +58,17 @@ impl History {
         let (at, seq, session) = (row.event.at, row.header.seq, row.header.session);
         match row.event.what {
             What::PolicyText(text) => {
-                let whole = self.texts.entry(text.sha256).or_default();
+                let key = (session, text.sha256);
+                let mut whole = self.parts.remove(&key).unwrap_or_default();
                 if text.part == 1 {
                     whole.clear();
                 }
                 whole.push_str(&text.text);
+                if text.part < text.parts {
+                    self.parts.insert(key, whole);
+                } else if sha256(whole.as_bytes()) == key.1 {
+                    self.texts.insert(key.1, whole);
+                }
             }
             What::PolicySet(set) => match self.chapters.last_mut() {
                 Some(last) if last.set.sha256 == set.sha256 => last.sessions += 1,

@@ -6,8 +6,10 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use aegis_export::shown;
 use aegis_policy::templates::TemplateFile;
-use aegis_policy::{AllowedHost, Origin, Policies, Source, Template};
+use aegis_policy::{AllowedHost, Origin, Policies, Severity, Source, Template};
+use aegis_session::policies::with_stack;
 use aegis_types::AgentName;
 
 use crate::args::Init;
@@ -37,6 +39,17 @@ pub(crate) fn run(home: &Home, options: Init) -> Result<(), CliError> {
     };
     let made = make(home, &wanted)?;
     report(&wanted, &made)
+}
+
+/// Makes sure that nothing is written over, and that nothing that is there stays in force unseen.
+fn free_place(place: &Path) -> Result<(), CliError> {
+    let Ok(meta) = std::fs::symlink_metadata(place) else { return Ok(()) };
+    let is_empty = || std::fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
+    if meta.is_dir() && is_empty() {
+        return Ok(());
+    }
+    let what = if meta.is_dir() { "is not empty" } else { "is no directory" };
+    Err(CliError::failed(format!("{} {what}", place.display())).hint("move it away"))
 }
 
 /// Says that a name can be taken: there is no configuration of it, or one without policies.
@@ -84,6 +97,7 @@ fn make(home: &Home, wanted: &Wanted) -> Result<Made, CliError> {
     home.create()?;
     let folder = home.make_folder(name)?;
     let place = folder.join("policies");
+    free_place(&place)?;
     make_private(&place)?;
     let mut written = Vec::new();
     for file in &files {
@@ -138,21 +152,12 @@ fn policy_files(wanted: &Wanted) -> Result<(Vec<NewFile>, Vec<String>), CliError
         check(&sources)?;
         let file = |source: Source| {
             let base = source.path.rsplit('/').next().unwrap_or_default().to_owned();
+            let base = base.trim_start_matches('.').to_owned();
             let name = if base.ends_with(".cedar") { base } else { format!("{base}.cedar") };
             NewFile { name, text: source.text }
         };
         return Ok((sources.into_iter().map(file).collect(), Vec::new()));
     };
-    if template == Template::Project
-        && let Some(home) = user_home().and_then(|home| std::fs::canonicalize(home).ok())
-        && home.starts_with(&wanted.directory)
-    {
-        return Err(CliError::usage(format!(
-            "{} holds your home, with its keys and passwords: `project` would open all of it to the agent",
-            wanted.directory.display()
-        ))
-        .hint("give a directory below it with --dir"));
-    }
     let files: Vec<TemplateFile> = policies::template_files(template, &wanted.directory)?;
     let sources = |file: &TemplateFile| Source {
         origin: Origin::Configuration,
@@ -170,9 +175,10 @@ fn policy_files(wanted: &Wanted) -> Result<(Vec<NewFile>, Vec<String>), CliError
 }
 
 fn check(sources: &[Source]) -> Result<(), CliError> {
-    let set = Policies::parse(sources.to_vec()).map_err(policies::wrong)?;
-    let problems: Vec<_> =
-        set.validate().into_iter().filter(|p| p.severity == aegis_policy::Severity::Error).collect();
+    let problems = with_stack(|| match Policies::parse(sources.to_vec()) {
+        Ok(set) => set.validate().into_iter().filter(|p| p.severity == Severity::Error).collect(),
+        Err(problems) => problems,
+    });
     if problems.is_empty() { Ok(()) } else { Err(policies::wrong(problems)) }
 }
 
@@ -185,7 +191,7 @@ fn report(wanted: &Wanted, made: &Made) -> Result<(), CliError> {
     for path in written {
         writeln!(out, "  policies    {}", path.display())?;
     }
-    writeln!(out, "  directory   {}", directory.display())?;
+    writeln!(out, "  directory   {}", shown(directory.as_os_str().as_encoded_bytes()))?;
     if let Some(template) = Template::named(policy) {
         writeln!(out, "  permits     {}", template.summary())?;
     }
@@ -279,12 +285,15 @@ fn question<T>(
     check: impl Fn(&str) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
     loop {
-        output::bytes(format!("{text} [{default}]: ").as_bytes())?;
+        output::bytes(format!("{text} [{}]: ", shown(default.as_bytes())).as_bytes())?;
         let mut line = String::new();
-        let got = std::io::stdin()
-            .lock()
-            .read_line(&mut line)
-            .map_err(|error| CliError::failed(format!("the answer can't be read: {error}")))?;
+        let got = match std::io::stdin().lock().read_line(&mut line) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                CliError::usage("the answer is not UTF-8").print();
+                continue;
+            }
+            got => got.map_err(|error| CliError::failed(format!("the answer can't be read: {error}")))?,
+        };
         if got == 0 {
             output::line("")?;
             return Err(CliError::failed("nothing was made"));

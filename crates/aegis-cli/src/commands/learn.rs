@@ -17,7 +17,7 @@ use crate::error::CliError;
 use crate::home::{Home, user_home};
 use crate::{output, policies};
 
-pub(crate) fn run(home: &Home, keys: &[SessionKey]) -> Result<(), CliError> {
+pub(crate) fn run(home: &Home, keys: &[SessionKey], file: Option<&Path>) -> Result<(), CliError> {
     let ledgers = Ledgers::open(home)?;
     let mut found = Vec::new();
     for key in keys {
@@ -50,7 +50,11 @@ pub(crate) fn run(home: &Home, keys: &[SessionKey]) -> Result<(), CliError> {
         })?;
     }
     let learned = learner.finish();
-    output::bytes(learned.text.as_bytes())?;
+    match file {
+        Some(file) => aegis_sys::files::write_atomic(file, learned.text.as_bytes())
+            .map_err(|error| CliError::failed(format!("{} can't be written: {error}", file.display())))?,
+        None => output::bytes(learned.text.as_bytes())?,
+    }
     let mut err = std::io::stderr().lock();
     for left_out in &learned.left_out {
         let what = shown(left_out.what.as_bytes());

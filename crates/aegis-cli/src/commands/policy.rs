@@ -9,7 +9,7 @@ use aegis_export::shown;
 use aegis_policy::plan::{Port, Regions, Residual, State, Why};
 use aegis_policy::set::is_permit;
 use aegis_policy::{Origin, Policies, Problem, Request, Resource, Rule, SandboxPlan, Severity, Template};
-use aegis_session::policies::{LoadError, PolicyFiles};
+use aegis_session::policies::{LoadError, PolicyFiles, with_stack};
 use aegis_sys::clock::SystemClock;
 use aegis_types::{Action, AgentName, Clock as _, Decision};
 use serde_json::{Value, json};
@@ -25,12 +25,15 @@ const INVALID: u8 = 3;
 
 pub(crate) fn validate(path: &Path, options: &Json) -> Result<u8, CliError> {
     if !path.exists() && !path.is_symlink() {
-        return Err(CliError::not_found(format!("{}: there is no such file", path.display())));
+        return Err(CliError::not_found(format!(
+            "{}: there is no such file",
+            shown(path.as_os_str().as_encoded_bytes())
+        )));
     }
     let files = PolicyFiles { places: vec![path.to_owned()], ..PolicyFiles::default() };
-    let (problems, count) = match files.load() {
+    let (problems, count) = match with_stack(|| files.load()) {
         Ok(policies) => {
-            let mut problems = policies.validate();
+            let mut problems = with_stack(|| policies.validate());
             problems.extend(policies::linked(&policies).into_iter().map(|linked| linked.warning));
             (problems, policies.rules().len())
         }
@@ -128,9 +131,9 @@ pub(crate) fn list(home: &Home, named: &Named) -> Result<(), CliError> {
         .iter()
         .map(|rule| {
             [
-                rule.id.to_string(),
+                shown(rule.id.as_bytes()),
                 origin(&set, rule).word().to_owned(),
-                set.place(rule),
+                shown(set.place(rule).as_bytes()),
                 shown(rule.summary().as_bytes()),
             ]
         })
@@ -173,12 +176,13 @@ pub(crate) fn schema() -> Result<(), CliError> {
 
 pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
     let (configuration, set) = in_force(home, options.name.as_ref())?;
-    let engine = policies::engine(Arc::clone(&set), &configuration, &options.mode, policies::temporary())?;
+    let engine =
+        policies::engine(home, Arc::clone(&set), &configuration, &options.mode, policies::temporary())?;
     let asked = Asked::read(options)?;
     let is_there = asked.path.as_ref().is_some_and(|path| path.symlink_metadata().is_ok());
     let arguments: Vec<&str> = asked.arguments.iter().map(String::as_str).collect();
     let resource = asked.resource(options.action, &arguments);
-    let verdict = engine.decide(&Request {
+    let request = Request {
         action: options.action,
         resource,
         exe: options.exe.as_deref().unwrap_or_default(),
@@ -187,8 +191,11 @@ pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
         listen: options.listen,
         setuid: false,
         existed: &|| is_there,
-    });
+    };
+    let verdict = engine.decide(&request);
     let rules: Vec<&Rule> = verdict.policies.iter().filter_map(|id| set.rule(id)).collect();
+    let own: Vec<&str> =
+        verdict.policies.iter().map(|id| &**id).filter(|id| set.rule(id).is_none()).collect();
     if options.json.json {
         return Ok(output::json(&json!({
             "decision": verdict.decision.word(),
@@ -207,7 +214,7 @@ pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
             (true, true) => "permitted",
             (true, false) => "forbidden",
         };
-        writeln!(out, "\n{word} by {} ({})", rule.id, set.place(rule))?;
+        writeln!(out, "\n{word} by {} ({})", shown(rule.id.as_bytes()), shown(set.place(rule).as_bytes()))?;
         for line in set.text(rule).lines() {
             writeln!(out, "  {}", shown(line.as_bytes()))?;
         }
@@ -215,7 +222,10 @@ pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
     for error in &verdict.errors {
         writeln!(out, "\n{}", shown(error.as_bytes()))?;
     }
-    if rules.is_empty() && verdict.errors.is_empty() {
+    for id in &own {
+        writeln!(out, "\nforbidden by {id}: it is Aegis' own, and no policy can permit it")?;
+    }
+    if verdict.policies.is_empty() && verdict.errors.is_empty() {
         writeln!(out, "\nno policy permits it")?;
     }
     writeln!(out, "\nasked as: {}", assumed(&configuration, options, is_there).join(", "))?;
@@ -281,7 +291,8 @@ impl Asked {
                     };
                     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
                     asked.port = port.parse().map_err(|_| wrong())?;
-                    asked.text = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                    asked.text = inner.unwrap_or(host).to_owned();
                 }
             },
             Action::ToolCall => {
@@ -363,10 +374,20 @@ fn on_path(program: &str) -> Result<String, CliError> {
 fn resolved(text: &str) -> Result<PathBuf, CliError> {
     let typed = match (text.strip_prefix("~/"), text.strip_prefix("session:tmp")) {
         (Some(rest), _) => user_home().unwrap_or_default().join(rest),
-        (_, Some(rest)) => PathBuf::from(policies::temporary().unwrap_or_default() + rest),
+        (_, Some(rest)) if rest.is_empty() || rest.starts_with('/') => {
+            let tmp = policies::temporary().ok_or_else(|| {
+                CliError::usage("there is no directory for temporary files here: TMPDIR is none")
+            })?;
+            PathBuf::from(tmp + rest)
+        }
         _ => PathBuf::from(text),
     };
     let whole = std::path::absolute(&typed).map_err(|error| CliError::usage(format!("{text}: {error}")))?;
+    if policies::resolved(&whole).components().any(|part| part == std::path::Component::ParentDir)
+        || whole.components().any(|part| part == std::path::Component::ParentDir) && !whole.exists()
+    {
+        return Err(CliError::usage(format!("{text}: `..` behind what is not there leads nowhere")));
+    }
     // That of the agent's process is meant, not that of this one.
     if whole.starts_with("/proc/self") {
         return Ok(whole);
@@ -377,7 +398,7 @@ fn resolved(text: &str) -> Result<PathBuf, CliError> {
 pub(crate) fn compile(home: &Home, name: Option<&AgentName>, options: &Json) -> Result<(), CliError> {
     let (configuration, set) = in_force(home, name)?;
     // Each session has a temporary directory of its own: it stands for itself.
-    let engine = policies::engine(set, &configuration, "run", Some(TMP_PLACE.to_owned()))?;
+    let engine = policies::engine(home, set, &configuration, "run", Some(tmp_place()))?;
     let plan = SandboxPlan::of(&engine);
     if options.json {
         return Ok(output::json(&plan_as_json(&plan))?);
@@ -420,15 +441,26 @@ pub(crate) fn compile(home: &Home, name: Option<&AgentName>, options: &Json) -> 
     Ok(out.flush()?)
 }
 
-/// What stands for a session's own temporary directory in a plan.
-const TMP_PLACE: &str = "/session:tmp";
+/// What stands for a session's own temporary directory in a plan: it will be in the user's.
+fn tmp_place() -> String {
+    format!("{}/session:tmp", policies::temporary().unwrap_or_else(|| "/tmp".to_owned()))
+}
 
 fn place(path: &str) -> String {
-    let path = match path.strip_prefix(TMP_PLACE) {
+    shown(named(path).as_bytes())
+}
+
+/// A rule of the kernel would mean one process.
+fn is_own_proc(path: &str) -> bool {
+    path == "/proc/self" || path.starts_with("/proc/self/")
+}
+
+/// Returns a path of a plan as policies name it.
+fn named(path: &str) -> String {
+    match path.strip_prefix(&tmp_place()) {
         Some(rest) => format!("session:tmp{rest}"),
         None => path.to_owned(),
-    };
-    shown(path.as_bytes())
+    }
 }
 
 fn print_regions(out: &mut impl std::io::Write, word: &str, regions: &Regions) -> std::io::Result<()> {
@@ -438,13 +470,16 @@ fn print_regions(out: &mut impl std::io::Write, word: &str, regions: &Regions) -
         return writeln!(out, "  nothing is granted: no policy permits it anywhere");
     }
     let list = |subtree| {
-        let of = hull.iter().filter(|grant| grant.subtree == subtree);
+        let of = hull.iter().filter(|grant| grant.subtree == subtree && !is_own_proc(&grant.path));
         of.map(|grant| place(&grant.path)).collect::<Vec<_>>().join(", ")
     };
     for (title, places) in [("granted, with all below:", list(true)), ("granted:", list(false))] {
         if !places.is_empty() {
             writeln!(out, "  {title} {places}")?;
         }
+    }
+    if hull.iter().any(|grant| is_own_proc(&grant.path)) {
+        writeln!(out, "  decided at each request, since it is another for each process: /proc/self")?;
     }
     // What is said of several places is said once.
     let mut groups: Vec<(State, Vec<String>)> = Vec::new();
@@ -523,11 +558,11 @@ fn print_ports<'a>(
 fn plan_as_json(plan: &SandboxPlan) -> Value {
     let regions = |regions: &Regions| {
         json!({
-            "hull": regions.hull().iter().map(|grant| json!({"path": grant.path, "subtree": grant.subtree})).collect::<Vec<_>>(),
+            "hull": regions.hull().iter().map(|grant| json!({"path": named(&grant.path), "subtree": grant.subtree})).collect::<Vec<_>>(),
             "residuals": regions.residuals().iter().map(|r| {
                 let mut value = state(&r.state);
                 if let Some(fields) = value.as_object_mut() {
-                    fields.insert("path".to_owned(), r.path.clone().into());
+                    fields.insert("path".to_owned(), named(&r.path).into());
                     fields.insert("at".to_owned(), r.at.into());
                     fields.insert("below".to_owned(), r.below.into());
                 }

@@ -75,7 +75,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
     let policy = choose_policy(home, &name, options.policy.as_deref(), &start_in)?;
     let configuration = home.configuration_or_new(&name)?;
     check_observer(&configuration)?;
-    let policy = prepare_policy(&configuration, policy)?;
+    let policy = prepare_policy(home, &configuration, policy)?;
     home.recover(&configuration.ledger)?;
     let kept = match (&options.dir, &configuration.sandbox_dir) {
         (None, Some(dir)) => std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()),
@@ -193,6 +193,7 @@ fn ignored(configuration: &Configuration) -> Result<GlobSet, CliError> {
 
 /// Reads the policies that the session asks; warns where one makes others worthless.
 fn prepare_policy(
+    home: &Home,
     configuration: &Configuration,
     instead: Option<Vec<Source>>,
 ) -> Result<PolicyPlan, CliError> {
@@ -205,7 +206,15 @@ fn prepare_policy(
     for warning in set.iter().flat_map(|set| set.shadowed()).chain(links) {
         say(&warning.to_string());
     }
-    Ok(PolicyPlan { files, stamp, policies: set, tmp: policies::temporary() })
+    let tmp = policies::temporary();
+    Ok(PolicyPlan {
+        files,
+        stamp,
+        policies: set,
+        tmp_is_shared: tmp.as_deref().is_some_and(policies::is_shared),
+        tmp,
+        reserved: policies::reserved(home, configuration),
+    })
 }
 
 /// Returns a user's name, as `passwd(5)` has it.

@@ -397,7 +397,7 @@ fn a_plan_is_printed_for_every_template() {
         match template {
             "project" => {
                 assert!(holds("FileWrite", work.to_str().unwrap()) && !holds("FileWrite", "/"), "{plan}");
-                assert!(shown.contains("plants:git-hooks: it asks for resource.extension"), "{shown}");
+                assert!(shown.contains("plants:git-hooks: it asks for resource.name"), "{shown}");
                 assert!(shown.contains("/etc/shadow"), "{shown}");
             }
             "allow-read-only" => assert!(holds("FileRead", "/") && hull("FileWrite").is_empty()),
@@ -678,4 +678,161 @@ fn decisions_that_flipped_are_told_with_the_policies_that_did_it() {
     }
     let same = world.aegis(&["diff", ids[0], ids[0]]).output().unwrap();
     assert_eq!(same.status.code(), Some(0));
+}
+
+#[test]
+fn an_act_that_is_more_than_one_has_to_be_permitted_as_each() {
+    let world = made(Who::Me, "permit-all");
+    let content = "@id(\"read\") forbid (principal, action == Aegis::Action::\"FileRead\", resource) when { resource has name && resource.name == \"key\" };\n\
+                   @id(\"sh\") forbid (principal, action == Aegis::Action::\"ProcessSpawn\", resource) when { resource has name && resource.name like \"perl*\" };\n\
+                   @id(\"git\") forbid (principal, action in Aegis::Action::\"Write\", resource) when { resource has path && resource.path like \"*/.git\" };";
+    write(&world, &policies(&world).join("more.cedar"), content);
+    let script = "import os\n\
+                  os.close(os.open('key', os.O_RDWR | os.O_CREAT))\n\
+                  os.close(os.open('key', os.O_WRONLY))\n\
+                  os.link('key', 'other')\n\
+                  os.makedirs('repo/.git')\n\
+                  os.rename('repo', 'moved')\n\
+                  os.system('./script')\n\
+                  os.system('echo x > /dev/stderr | cat')\n";
+    std::fs::write(world.work().join("script"), "#!/usr/bin/perl\n").unwrap();
+    std::fs::set_permissions(world.work().join("script"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = world.wrap("me", &["python3", "-c", script]);
+    assert!(output.status.success(), "{}", text(&output));
+    let entries = world.entries("me");
+    let said = |action: &str, name: &str| {
+        let all = would(&entries, action, &world.work().join(name));
+        all.into_iter().map(|(would, ids)| format!("{would} {}", ids.join(" "))).collect::<Vec<_>>()
+    };
+    assert_eq!(said("FileWrite", "key"), ["deny more:read", "allow permit-all:everything"]);
+    assert_eq!(said("FileWrite", "other"), ["deny more:read"]);
+    assert_eq!(said("FileDelete", "repo"), ["deny more:git"]);
+    assert_eq!(said("FileWrite", "moved"), ["deny more:git"]);
+    assert_eq!(said("ProcessSpawn", "script"), ["deny more:sh"]);
+    let pipes: Vec<&Value> = entries
+        .iter()
+        .filter(|entry| entry["resource"]["path"].as_str().is_some_and(|path| path.starts_with("pipe:")))
+        .collect();
+    assert!(pipes.iter().all(|entry| entry.get("would").is_none()), "{pipes:?}");
+}
+
+#[test]
+fn what_is_aegis_own_no_policy_can_permit() {
+    let world = made(Who::Me, "permit-all");
+    let settings = world.home().join("me/aegis.toml");
+    let written = std::fs::read_to_string(&settings).unwrap();
+    let places = world.work().join("rules");
+    std::fs::create_dir(&places).unwrap();
+    write(&world, &places.join("all.cedar"), "permit (principal, action, resource);");
+    write(
+        &world,
+        &settings,
+        &written.replace(
+            "# policy_paths = [\"policies\"]",
+            &format!("policy_paths = [{:?}]", places.to_str().unwrap()),
+        ),
+    );
+    let home = world.home().display().to_string();
+    let script = format!(
+        "cat {home}/me/aegis.toml {home}/me/sandbox/x rules/all.cedar 2>/dev/null; echo >> rules/new; mv rules gone; mv gone rules; true"
+    );
+    let output = world.wrap("me", &["sh", "-c", &script]);
+    assert!(output.status.success(), "{}", text(&output));
+    let entries = world.entries("me");
+    let said = |action: &str, path: &Path| {
+        let all = would(&entries, action, path);
+        all.into_iter().map(|(would, ids)| format!("{would} {}", ids.join(" "))).collect::<Vec<_>>()
+    };
+    assert_eq!(said("FileRead", &settings), ["deny aegis:home"]);
+    assert_eq!(said("FileRead", &world.home().join("me/sandbox/x")), ["allow all:1"]);
+    assert_eq!(said("FileRead", &places.join("all.cedar")), ["allow all:1"]);
+    assert_eq!(said("FileWrite", &places.join("new")), ["deny aegis:policies"]);
+    assert_eq!(said("FileDelete", &places), ["deny aegis:policies"]);
+    let checked = world.stdout(&[
+        "policy",
+        "check",
+        "me",
+        "--action",
+        "FileRead",
+        "--resource",
+        settings.to_str().unwrap(),
+    ]);
+    assert!(checked.contains("forbidden by aegis:home: it is Aegis' own"), "{checked}");
+}
+
+#[test]
+fn a_name_that_existed_stays_one_whatever_becomes_of_it() {
+    let world = made(Who::Me, "project");
+    let config = world.work().join(".git/config");
+    std::fs::create_dir(config.parent().unwrap()).unwrap();
+    std::fs::write(&config, "x").unwrap();
+    let script =
+        "echo y > new; mv new .git/config; echo z >> .git/config; rm .git/config; echo w > .git/config";
+    assert!(world.wrap("me", &["sh", "-c", script]).status.success());
+    let entries = world.entries("me");
+    let all = would(&entries, "FileWrite", &config);
+    assert!(
+        all.len() >= 3 && all.iter().all(|said| *said == ("deny", vec!["plants:git-settings"])),
+        "{all:?}"
+    );
+}
+
+#[test]
+fn a_folder_full_of_other_files_hides_no_policy() {
+    let world = made(Who::Me, "permit-all");
+    for n in 0..12_000 {
+        std::fs::File::create(policies(&world).join(format!("{n}.txt"))).unwrap();
+    }
+    for n in 0..5 {
+        let forbid = format!(
+            "forbid (principal, action, resource) when {{ resource has name && resource.name == \"x{n}\" }};"
+        );
+        write(&world, &policies(&world).join(format!("f{n}.cedar")), &forbid);
+    }
+    let list = json(&world, &["policy", "list", "me", "--json"]);
+    assert_eq!(list["policies"].as_array().unwrap().len(), 6);
+    std::fs::File::create(policies(&world).join("a\u{1b}]0;b\u{7}.cedar")).unwrap();
+    let refused = world.wrap("me", &["true"]);
+    assert_eq!(refused.status.code(), Some(125));
+    assert!(text(&refused).contains("has a control character"), "{}", text(&refused));
+    assert!(!text(&refused).contains('\u{1b}'), "{}", text(&refused));
+}
+
+#[test]
+fn a_short_stack_is_no_obstacle() {
+    let world = made(Who::Me, "permit-all");
+    let chain = vec!["resource has path"; 101].join(" && ");
+    let deep = format!("{}{chain}{}", "(".repeat(19), ")".repeat(19));
+    write(
+        &world,
+        &policies(&world).join("deep.cedar"),
+        &format!("permit (principal, action, resource) when {{ {deep} }};"),
+    );
+    let run = |script: &str| {
+        let script = format!("ulimit -s 512; exec \"$0\" {script}");
+        world.command("sh").args(["-c", &script]).arg(world.path("bin/aegis")).output().unwrap()
+    };
+    for script in ["policy validate --path \"$AEGIS_HOME/me/policies\"", "wrap --name me -- true"] {
+        let output = run(script);
+        assert!(output.status.success(), "{script}: {}", text(&output));
+    }
+    let denied = world.stdout(&["audit", "query", "me", "--would", "deny", "--json"]);
+    assert!(denied.is_empty(), "{denied}");
+}
+
+#[test]
+fn a_directory_of_temporary_files_that_holds_the_home_is_none() {
+    let world = made(Who::Me, "project");
+    let home = world.path("user");
+    std::fs::write(home.join("secret"), "").unwrap();
+    for tmp in ["/", home.parent().unwrap().to_str().unwrap(), home.to_str().unwrap()] {
+        let output = world
+            .aegis(&["wrap", "--name", "me", "--", "cat", home.join("secret").to_str().unwrap()])
+            .env("TMPDIR", tmp)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    let entries = world.entries("me");
+    assert_eq!(would(&entries, "FileRead", &home.join("secret")), vec![("deny", vec![]); 3]);
 }

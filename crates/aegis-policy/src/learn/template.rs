@@ -100,7 +100,14 @@ impl System {
 /// Makes an engine to which no directory is temporary: a project may lie in one.
 fn engine(text: String) -> Option<Engine> {
     let agent = AgentName::new("learned").ok()?;
-    let subject = Subject { agent, session: String::new(), mode: String::new(), tmp: None };
+    let subject = Subject {
+        agent,
+        session: String::new(),
+        mode: String::new(),
+        tmp: None,
+        tmp_is_shared: false,
+        reserved: Default::default(),
+    };
     Engine::new(set(text).ok()?, subject).ok()
 }
 

@@ -7,7 +7,7 @@ use crate::learn::text::{can_be_named, list, literal, scoped};
 use crate::templates::quoted;
 
 /// The most patterns of one policy: each takes several of the operators that a policy may have.
-const LIKES_MAX: usize = 40;
+const LIKES_MAX: usize = 30;
 
 /// Places, by how they are written.
 #[derive(Debug, Default)]

@@ -227,6 +227,8 @@ fn subject() -> Subject {
         session: "s".into(),
         mode: "run".into(),
         tmp: Some("/tmp/t".into()),
+        tmp_is_shared: false,
+        reserved: Default::default(),
     }
 }
 

@@ -235,6 +235,8 @@ fn engine(learned: &Learned, tmp: &str) -> Engine {
         session: "s".into(),
         mode: "wrap".into(),
         tmp: Some(tmp.into()),
+        tmp_is_shared: false,
+        reserved: Default::default(),
     };
     Engine::new(Arc::new(policies), subject).unwrap()
 }

@@ -40,6 +40,8 @@ fn engine(policies: Policies) -> Engine {
         session: String::new(),
         mode: "run".into(),
         tmp: Some("/tmp/own".into()),
+        tmp_is_shared: false,
+        reserved: Default::default(),
     };
     Engine::new(Arc::new(policies), subject).unwrap()
 }
@@ -119,6 +121,12 @@ fn the_project_template_does_what_it_says() {
         (FileWrite, "/proc/7/mem", "deny"),
         (FileWrite, "/dev/null", "allow project:devices"),
         (FileRead, "/dev/sda", "deny"),
+        (FileRead, "/dev/pts/3", "deny"),
+        (FileRead, "/etc/foo/key.pem", "deny"),
+        (FileWrite, "/home/me/p/.git/commondir", "deny plants:git-elsewhere"),
+        (FileWrite, "/home/me/p/.git/worktrees/w/commondir", "allow project:directory"),
+        (FileWrite, "/home/me/p/bare/hooks/post-receive", "deny plants:git-hooks"),
+        (FileWrite, "/home/me/p/.cargo/config.toml", "deny plants:editor-settings"),
         (FileWrite, "/tmp/own/x", "allow project:temporary"),
         (FileWrite, "/tmp/x", "deny"),
         (FileWrite, "/home/me/p/.git/hooks/pre-commit", "deny plants:git-hooks"),
