@@ -22,6 +22,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 
 use crate::judge::Judge;
 use crate::plan::Plan;
+use crate::policies::with_stack;
 use crate::policy::SessionPolicy;
 use crate::wire::{Report, ToFront, ToSession, Wire};
 use crate::workers::Workers;
@@ -418,7 +419,7 @@ impl Session {
     /// Nothing is left of the tree: the end is recorded, durably, and told.
     fn finish(&mut self) -> io::Result<()> {
         self.recorder.end_within(END_PATIENCE);
-        self.observer.finish();
+        self.tell_ends();
         let last = match self.record_end(None) {
             Ok(last) => last,
             Err(error) => {
@@ -443,6 +444,12 @@ impl Session {
         // It is all there already.
         drop(ledger.map(|ledger| ledger.tidy()));
         Ok(())
+    }
+
+    /// Records the end of what is still known; policies are asked about it.
+    fn tell_ends(&self) {
+        let observer = &self.observer;
+        with_stack(|| observer.finish());
     }
 
     fn record_end(&self, failure: Option<String>) -> Result<u64, LedgerError> {
@@ -495,7 +502,7 @@ impl Session {
     fn abandon(&mut self, why: &str) {
         drop(process::kill_descendants());
         self.recorder.end_within(END_PATIENCE);
-        self.observer.finish();
+        self.tell_ends();
         if self.record_end(Some(why.to_owned())).is_ok() {
             self.clean_up();
         }
