@@ -14,10 +14,10 @@ pub const POLICIES_MAX: usize = 5_000;
 /// The deepest nesting of brackets in one policy.
 pub const NESTING_MAX: usize = 20;
 
-/// The most operators that can chain in one policy: `&&`, `||`, `+`, `-`, `*`, `!`, `if`.
+/// The most operators that can chain in one policy: `&&`, `||`, `+`, `-`, `*`, `!`, `if`, and clauses.
 pub const OPERATORS_MAX: usize = 100;
 
-/// The longest run of `.` in one policy.
+/// The longest run of `.` and of `[...]` behind a value in one policy.
 pub const DOTS_MAX: usize = 40;
 
 /// How much stack a thread needs that reads or asks policies which keep these bounds, in bytes. A build without
@@ -111,6 +111,10 @@ struct Piece<'a> {
     dots: usize,
     /// Its `permit` or `forbid` was seen.
     begun: bool,
+    /// A clause was seen.
+    has_clause: bool,
+    /// The token before ends a value, so a `[` behind it takes a part of that.
+    is_value: bool,
 }
 
 impl<'a> Piece<'a> {
@@ -151,9 +155,13 @@ impl<'a> Piece<'a> {
                     None => return fault(format!("`{word}` closes nothing"), "the brackets do not match"),
                 }
             }
-            "&" | "|" | "+" | "-" | "*" | "!" | "if" => {
-                // `&&` and `||` come as two.
-                self.operators += if matches!(word, "&" | "|") { 1 } else { 2 };
+            "&" | "|" | "+" | "-" | "*" | "!" | "if" | "when" | "unless" => {
+                // `&&` and `||` come as two; a first clause chains with nothing.
+                self.operators += match word {
+                    "&" | "|" => 1,
+                    "when" | "unless" if !std::mem::replace(&mut self.has_clause, true) => 0,
+                    _ => 2,
+                };
                 if self.operators > 2 * OPERATORS_MAX {
                     return fault(
                         format!("a policy has more than {OPERATORS_MAX} operators"),
@@ -165,9 +173,12 @@ impl<'a> Piece<'a> {
         }
         match word {
             "." => self.dots += 1,
+            "[" if self.is_value => self.dots += 1,
             "&" | "|" | "," | ";" | "=" | "<" | ">" | "[" | "{" => self.dots = 0,
             _ => {}
         }
+        self.is_value = matches!(word, ")" | "]")
+            || word.starts_with(|c: char| c == '"' || c == '_' || c.is_alphanumeric());
         if self.dots > DOTS_MAX {
             return fault(format!("more than {DOTS_MAX} `.` follow each other"), "split the policy");
         }
@@ -278,6 +289,14 @@ mod tests {
         let dotted = |count: usize| format!("a{};", ".a".repeat(count));
         assert!(split(&dotted(DOTS_MAX)).is_ok());
         assert!(split(&dotted(DOTS_MAX + 1)).unwrap_err().message.contains("follow each other"));
+        let indexed = |count: usize| format!("a{};", "[\"a\"]".repeat(count));
+        assert!(split(&indexed(DOTS_MAX)).is_ok());
+        assert!(split(&indexed(DOTS_MAX + 1)).unwrap_err().message.contains("follow each other"));
+        let sets = format!("in [{}];", "[1], ".repeat(DOTS_MAX * 3));
+        assert!(split(&sets).is_ok());
+        let clauses = |count: usize| format!("permit(a){};", " when { b }".repeat(count));
+        assert!(split(&clauses(OPERATORS_MAX + 1)).is_ok());
+        assert!(split(&clauses(OPERATORS_MAX + 2)).unwrap_err().message.contains("operators"));
         assert_eq!(split(&";".repeat(POLICIES_MAX)).unwrap().len(), POLICIES_MAX);
         assert!(split(&";".repeat(POLICIES_MAX + 1)).unwrap_err().message.contains("more than 5000"));
     }

@@ -256,6 +256,10 @@ fn policies_at_the_bounds_are_read_and_asked_on_the_stack_that_is_promised() {
         )),
         with(format!("context.time{} == context.time", ".toDate()".repeat(DOTS_MAX - 1))),
         with("!!!!".to_owned() + "true"),
+        format!(
+            "permit (principal, action, resource){};",
+            " when { context.mode == \"run\" }".repeat(OPERATORS_MAX)
+        ),
     ];
     let ask = move || {
         for text in texts {
