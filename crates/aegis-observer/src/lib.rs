@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 pub mod calls;
-pub mod elsewhere;
 pub mod evidence;
 pub mod execute;
 pub mod fold;

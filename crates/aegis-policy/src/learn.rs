@@ -144,6 +144,13 @@ impl Learner {
         if !traits.done {
             return Some("it was denied".to_owned());
         }
+        if let On::Unix(name) = &fact.on
+            && let Some(power) = aegis_types::elsewhere::power_of(name)
+        {
+            return Some(format!(
+                "it gives power over what is outside ({power}); permit it by hand if it is to have that"
+            ));
+        }
         // The end of a process is only recorded.
         let path = fact.path().filter(|_| fact.action != Action::ProcessExit)?;
         // Under another name the secrets of a directory would be none.

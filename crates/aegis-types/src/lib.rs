@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod bytes;
+pub mod elsewhere;
 pub mod event;
 pub mod id;
 pub mod time;

@@ -7,11 +7,11 @@ use aegis_types::{Action, Clock, Direction, Endpoint, Outcome, Resource, Text};
 
 use super::{Look, Looked, Unread, low};
 use crate::calls::{NATIVE, Shape};
-use crate::elsewhere;
 use crate::evidence::{self, Sign};
 use crate::network::{self, Address};
 use crate::observer::Sink;
 use crate::resolve::Base;
+use aegis_types::elsewhere;
 
 /// A peer for a record, and whether it is there as far as that shows.
 type Peer = (Resource, bool);

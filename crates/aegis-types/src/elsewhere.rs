@@ -58,6 +58,23 @@ pub fn on_socket(path: &[u8]) -> Option<&'static str> {
         .or_else(|| PARTS.iter().find(|(part, _)| path.contains(part)).map(|(_, who)| *who))
 }
 
+/// Parts of names of sockets by which keys are used, or a screen and keyboard are shared with others.
+const POWERS: [(&str, &str); 6] = [
+    ("/agent.", "a key agent"),
+    ("/S.gpg-agent", "a key agent"),
+    ("/keyring/", "a key agent"),
+    (".X11-unix/", "the screen and keyboard of the user"),
+    ("/wayland-", "the screen and keyboard of the user"),
+    ("/pulse/native", "the sound of the user"),
+];
+
+/// Says what a Unix socket gives power over, if it is known to: it runs work for others, uses keys, or shares a screen.
+#[must_use]
+pub fn power_of(name: &str) -> Option<&'static str> {
+    let power = || POWERS.iter().find(|(part, _)| name.contains(part)).map(|(_, what)| *what);
+    on_socket(name.as_bytes()).or_else(power)
+}
+
 /// Says who listens on a local port, if it is known to run work for others.
 #[must_use]
 pub fn on_port(address: std::net::IpAddr, port: u16) -> Option<&'static str> {
@@ -84,6 +101,8 @@ mod tests {
         ] {
             assert_eq!(on_socket(path.as_bytes()).is_some(), known, "{path}");
         }
+        assert_eq!(power_of("/tmp/ssh-x/agent.12"), Some("a key agent"));
+        assert!(power_of("@/tmp/.X11-unix/X0").is_some() && power_of("/tmp/my.sock").is_none());
         assert!(on_port([127, 0, 0, 1].into(), 2375).is_some());
         assert!(on_port([10, 0, 0, 1].into(), 2375).is_none());
     }
