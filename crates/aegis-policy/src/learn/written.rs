@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::learn::places::Place;
 use crate::learn::text::{can_be_named, list, literal, scoped};
-use crate::templates::quoted;
+use crate::source::OPERATORS_MAX;
 
-/// The most patterns of one policy: each takes several of the operators that a policy may have.
-const LIKES_MAX: usize = 30;
+/// The operators that the patterns of one policy may take; what one place and the rest of the policy take is left.
+const OPERATORS: usize = OPERATORS_MAX - 20;
 
 /// Places, by how they are written.
 #[derive(Debug, Default)]
@@ -16,8 +16,6 @@ struct Written {
     folders: Vec<String>,
     /// Names, as entities.
     names: Vec<String>,
-    /// Paths that can't be written as entities.
-    paths: Vec<String>,
     /// Conditions on the path.
     likes: Vec<String>,
 }
@@ -27,20 +25,25 @@ impl Written {
         match place {
             Place::In(folder) if can_be_named(folder) => self.folders.push(literal(folder)),
             Place::In(folder) => {
-                self.paths.push(quoted(folder));
+                self.likes.push(exactly(folder));
                 self.likes.push(format!("resource.path like \"{}/*\"", pattern(folder)));
             }
             Place::At(name) => {
                 let id = format!("{prefix}{name}");
-                if can_be_named(&id) { self.names.push(literal(&id)) } else { self.paths.push(quoted(name)) }
+                if can_be_named(&id) { self.names.push(literal(&id)) } else { self.likes.push(exactly(name)) }
             }
             Place::Like(parts) => self.likes.push(like(parts)),
         }
     }
 
+    /// Returns how many operators the patterns take, with one that joins each to the next.
+    fn operators(&self) -> usize {
+        self.likes.iter().map(|like| like.matches("&&").count() + like.matches('!').count() + 1).sum()
+    }
+
     /// Returns what stands in the scope for the resource, and what is a condition.
     fn conditions(&self) -> (String, Option<String>) {
-        if self.paths.is_empty() && self.likes.is_empty() {
+        if self.likes.is_empty() {
             match (self.folders.as_slice(), self.names.as_slice()) {
                 ([folder], []) => return (format!("resource in {folder}"), None),
                 ([], [name]) => return (format!("resource == {name}"), None),
@@ -54,13 +57,8 @@ impl Written {
         if !self.names.is_empty() {
             any.push(format!("{}.contains(resource)", list(&self.names)));
         }
-        let mut of_path = Vec::new();
-        if !self.paths.is_empty() {
-            of_path.push(format!("{}.contains(resource.path)", list(&self.paths)));
-        }
-        of_path.extend(self.likes.iter().cloned());
-        if !of_path.is_empty() {
-            any.push(format!("(resource has path &&\n    ({}))", of_path.join(" ||\n    ")));
+        if !self.likes.is_empty() {
+            any.push(format!("(resource has path &&\n    ({}))", self.likes.join(" ||\n    ")));
         }
         ("resource".to_owned(), Some(any.join(" ||\n  ")))
     }
@@ -77,7 +75,7 @@ pub(super) fn permits(
 ) -> String {
     let mut parts = vec![(Written::default(), Vec::new())];
     for place in places {
-        if parts.last().is_some_and(|(written, _)| written.likes.len() >= LIKES_MAX) {
+        if parts.last().is_some_and(|(written, _)| written.operators() > OPERATORS) {
             parts.push((Written::default(), Vec::new()));
         }
         if let Some((written, of)) = parts.last_mut() {
@@ -121,6 +119,11 @@ fn counted(places: &[&Place]) -> String {
         count(|p| matches!(p, Place::Like(_)), "name of any process", "names of any process"),
     ];
     all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Writes the condition that the path is this one, which can't be written as an entity.
+fn exactly(path: &str) -> String {
+    format!("resource.path like \"{}\"", pattern(path))
 }
 
 /// Returns a text as a part of a pattern.
@@ -171,11 +174,9 @@ permit (
     Aegis::Resource::"/b\""
   ].contains(resource) ||
   (resource has path &&
-    ([
-    "/s*r",
-    "/c*"
-  ].contains(resource.path) ||
+    (resource.path like "/s\*r" ||
     resource.path like "/s\*r/*" ||
+    resource.path like "/c\*" ||
     (resource.path like "/proc/*/stat" && !(resource.path like "/proc/*/*/stat"))))
 };
 "#;
@@ -188,8 +189,7 @@ permit (
 
     #[test]
     fn many_patterns_are_several_policies() {
-        let places =
-            (0..LIKES_MAX + 1).map(|n| Place::Like(vec!["/proc/".into(), format!("/{n}")])).collect();
+        let places = (0..28).map(|n| Place::Like(vec!["/proc/".into(), format!("/{n}")])).collect();
         let text = files(&BTreeSet::from([Action::FileRead]), &places);
         assert!(
             text.contains("@id(\"read\")")
