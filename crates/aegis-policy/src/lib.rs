@@ -12,6 +12,7 @@ pub mod decide;
 mod explain;
 pub mod learn;
 mod links;
+mod lint;
 pub mod network;
 pub mod plan;
 pub mod problem;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::source::BOM;
+
 /// How grave a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -58,7 +60,9 @@ impl Problem {
             start -= 1;
         }
         let before = text.get(..start).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        // A byte-order mark is shown nowhere, so it takes no column.
+        let first = if text.starts_with(BOM) { BOM.len_utf8() } else { 0 };
+        let line_start = before.rfind('\n').map_or(first, |newline| newline + 1);
         let rest = text.get(line_start..).unwrap_or_default();
         let line = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
@@ -143,5 +147,7 @@ mod tests {
         );
         let end = Problem::at(Severity::Warning, "a", "x", 5..9, "m".into());
         assert_eq!((end.line, end.column, end.width), (1, 2, 1));
+        let marked = Problem::at(Severity::Error, "a", "\u{feff}x y", 5..6, "m".into());
+        assert_eq!((marked.line, marked.column, marked.text.as_str()), (1, 3, "x y"));
     }
 }

@@ -1,6 +1,6 @@
 //! A policy set: several files as one, with where each policy stands.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -9,7 +9,8 @@ use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validato
 use miette::Diagnostic;
 use sha2::{Digest as _, Sha256};
 
-use crate::explain;
+use crate::explain::{self, Explained, foreign, parse, validation};
+use crate::lint::lint;
 use crate::problem::{Problem, Severity};
 use crate::source::{FILE_MAX, Origin, POLICIES_MAX, Source, split};
 
@@ -161,33 +162,90 @@ impl Policies {
                 return vec![Problem::at(Severity::Error, "aegis.cedarschema", SCHEMA, 0..1, error.clone())];
             }
         };
-        let mut problems: Vec<Problem> = self.rules.iter().flat_map(|rule| self.literals(rule)).collect();
         let mut set = PolicySet::new();
-        for rule in &self.rules {
+        let mut found: Vec<Found> = self
+            .rules
+            .iter()
+            .map(|rule| Found { told: lint(&rule.policy, self.text(rule)), whole: Vec::new() })
+            .collect();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (index, (rule, found)) in self.rules.iter().zip(&mut found).enumerate() {
+            places.insert(&rule.id, index);
             // Ids are unique, so it can't be refused; were it, the set would not be what is validated.
             if let Err(error) = set.add(rule.policy.clone()) {
-                problems.push(self.problem(rule, Severity::Error, None, error.to_string()));
+                found
+                    .told
+                    .push((Severity::Error, Explained { at: None, message: error.to_string(), help: None }));
             }
         }
         let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
-        let of = |id: &PolicyId| self.rule(<PolicyId as AsRef<str>>::as_ref(id));
-        for error in result.validation_errors() {
-            if let Some(rule) = of(error.policy_id()) {
-                problems.push(self.explained(rule, Severity::Error, error));
-            }
+        let errors = result
+            .validation_errors()
+            .map(|error| (error.policy_id(), error as &dyn Diagnostic, Severity::Error));
+        let warnings = result.validation_warnings().map(|warning| {
+            let severity =
+                if validation::is_never_asked(warning) { Severity::Error } else { Severity::Warning };
+            (warning.policy_id(), warning as &dyn Diagnostic, severity)
+        });
+        let mut ordered: Vec<_> = errors
+            .chain(warnings)
+            .filter_map(|(id, error, severity)| {
+                let index = *places.get(<PolicyId as AsRef<str>>::as_ref(id))?;
+                let explained = validation::validation(error, self.text(self.rules.get(index)?));
+                Some((index, validation::is_of_whole(error), severity, explained))
+            })
+            .collect();
+        // Cedar tells in no order. One place may be wrong for several kinds of requests.
+        ordered.sort_by_key(|(.., explained)| {
+            let at = explained.at.clone().unwrap_or_default();
+            (at.start, at.end, explained.message.clone())
+        });
+        for (index, is_whole, severity, explained) in ordered {
+            let Some(found) = found.get_mut(index) else { continue };
+            let list = if is_whole { &mut found.whole } else { &mut found.told };
+            list.push((severity, explained));
         }
-        for warning in result.validation_warnings() {
-            if let Some(rule) = of(warning.policy_id()) {
-                let severity = if is_never_asked(warning) { Severity::Error } else { Severity::Warning };
-                problems.push(self.explained(rule, severity, warning));
-            }
+        let mut told: Vec<(usize, &Rule, Severity, Explained)> = Vec::new();
+        for (rule, found) in self.rules.iter().zip(found) {
+            let kept = found.kept().into_iter();
+            told.extend(kept.map(|(severity, explained)| (rule.source, rule, severity, explained)));
+        }
+        told.sort_by_key(|(source, rule, severity, explained)| {
+            (*source, *severity, rule.at.start + explained.at.as_ref().map_or(0, |at| at.start))
+        });
+        // Each has a line of the file.
+        let mut problems = Vec::new();
+        for one in told.chunk_by(|(a, ..), (b, ..)| a == b) {
+            problems.extend(one.iter().take(PROBLEMS_MAX).map(|(_, rule, severity, explained)| {
+                self.problem(rule, *severity, explained.at.clone(), explained.message.clone())
+                    .help(explained.help.clone())
+            }));
         }
         problems.extend(self.shadowed());
-        problems.sort_by_key(|problem| problem.severity);
-        // One place may be wrong for several kinds of requests.
-        let mut told = HashSet::new();
-        problems.retain(|p| told.insert((p.file.clone(), p.line, p.column, p.message.clone())));
+        problems.extend(self.empty());
+        let file = |problem: &Problem| self.sources.iter().position(|source| source.path == problem.file);
         problems
+            .sort_by_cached_key(|problem| (problem.severity, file(problem), problem.line, problem.column));
+        problems
+    }
+
+    /// Warns of files without a policy: they are more likely a mistake than meant.
+    fn empty(&self) -> Vec<Problem> {
+        let message = if self.rules.is_empty() {
+            "there is no policy in it: nothing is permitted"
+        } else {
+            "there is no policy in it"
+        };
+        let is_empty = |index: usize| self.rules.iter().all(|rule| rule.source != index);
+        self.sources
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| is_empty(*index))
+            .map(|(_, source)| {
+                Problem::at(Severity::Warning, &source.path, &source.text, 0..1, message.to_owned())
+                    .help(explain::EXAMPLE.to_owned())
+            })
+            .collect()
     }
 
     /// Warns of a policy that forbids everything, which makes all that permit worthless.
@@ -199,33 +257,15 @@ impl Policies {
             return Vec::new();
         }
         let warn = |rule: &Rule| {
-            let message = format!(
-                "this forbids everything: {permits} {} permit{} here has no effect, since a forbid wins over any permit",
-                if permits == 1 { "policy that" } else { "policies that" },
-                if permits == 1 { "s something" } else { "" },
-            );
+            let these = match permits {
+                1 => "1 policy that permits something here has".to_owned(),
+                _ => format!("{permits} policies that permit something here have"),
+            };
+            let message =
+                format!("this forbids everything: {these} no effect, since a forbid wins over any permit");
             self.problem(rule, Severity::Warning, None, message).help(explain::SHADOW.to_owned())
         };
-        self.rules.iter().filter(forbids_all).map(warn).collect()
-    }
-
-    /// Looks at the names in a policy: those that no request can have are mistakes.
-    fn literals(&self, rule: &Rule) -> Vec<Problem> {
-        let mut told = Vec::new();
-        for uid in rule.policy.entity_literals() {
-            let id = uid.id().unescaped();
-            let Some((message, help)) = explain::literal(&uid.type_name().to_string(), id) else { continue };
-            let text = self.text(rule);
-            let quoted = format!("\"{id}\"");
-            let at = text.find(&quoted).map(|at| at..at + quoted.len());
-            told.push(self.problem(rule, Severity::Error, at, message).help(help));
-        }
-        told
-    }
-
-    fn explained(&self, rule: &Rule, severity: Severity, error: &dyn Diagnostic) -> Problem {
-        let explained = explain::validation(error, self.text(rule));
-        self.problem(rule, severity, explained.at, explained.message).help(explained.help)
+        self.rules.iter().filter(forbids_all).take(PROBLEMS_MAX).map(warn).collect()
     }
 
     /// Returns the text of a policy.
@@ -248,9 +288,37 @@ impl Policies {
     }
 }
 
-/// Says whether a warning is of a policy whose scope fits no request: a forbid of the kind would protect nothing.
-fn is_never_asked(warning: &dyn Diagnostic) -> bool {
-    warning.to_string().contains("unable to find an applicable action")
+/// What was found in a policy.
+struct Found {
+    told: Vec<(Severity, Explained)>,
+    /// What is of the policy as a whole, and follows from an error where there is one.
+    whole: Vec<(Severity, Explained)>,
+}
+
+impl Found {
+    /// Keeps one for each place, an error before a warning, and what was found earlier before what was found later.
+    fn kept(mut self) -> Vec<(Severity, Explained)> {
+        self.told.sort_by_key(|(severity, _)| *severity);
+        let mut kept: Vec<(Severity, Explained)> = Vec::new();
+        for (severity, told) in self.told {
+            if kept.len() >= PROBLEMS_MAX {
+                break;
+            }
+            let is_again = kept.iter().any(|(_, other)| match (&told.at, &other.at) {
+                (Some(at), Some(other)) => at.start < other.end && other.start < at.end,
+                (None, None) => told.message == other.message,
+                _ => false,
+            });
+            if !is_again {
+                kept.push((severity, told));
+            }
+        }
+        if kept.iter().all(|(severity, _)| *severity == Severity::Warning) {
+            self.whole.sort_by_key(|(severity, _)| *severity);
+            kept.extend(self.whole.into_iter().take(1));
+        }
+        kept
+    }
 }
 
 /// Says whether a policy permits.
@@ -313,6 +381,10 @@ fn read(index: usize, source: &Source, name: &str, rules: &mut Vec<Rule>, proble
         problems.push(Problem::at(Severity::Error, path, "", 0..1, message));
         return;
     }
+    if let Some(fault) = foreign::foreign(text) {
+        problems.push(Problem::at(Severity::Error, path, text, fault.at, fault.message).help(fault.help));
+        return;
+    }
     let pieces = match split(text) {
         Ok(pieces) => pieces,
         Err(fault) => {
@@ -325,7 +397,7 @@ fn read(index: usize, source: &Source, name: &str, rules: &mut Vec<Rule>, proble
     for at in pieces {
         let line = lines.of(at.start);
         let piece = text.get(at.clone()).unwrap_or_default();
-        match parse(piece) {
+        match policy(piece) {
             Ok(policy) => {
                 let own = match own_id(&policy) {
                     Ok(own) => own,
@@ -382,19 +454,16 @@ impl Lines<'_> {
     }
 }
 
-fn parse(piece: &str) -> Result<Policy, Vec<explain::Explained>> {
-    if piece.len() == 1 {
-        return Err(vec![explain::Explained {
+fn policy(piece: &str) -> Result<Policy, Vec<Explained>> {
+    if piece == ";" {
+        return Err(vec![Explained {
             at: Some(0..1),
             message: "a `;` without a policy before it".to_owned(),
             help: Some("remove it".to_owned()),
         }]);
     }
-    Policy::parse(None, piece).map_err(|errors| {
-        let mut told: Vec<_> = errors.iter().map(|error| explain::parse(error, piece)).collect();
-        told.truncate(PROBLEMS_MAX);
-        told
-    })
+    Policy::parse(None, piece)
+        .map_err(|errors| parse::parse(errors.iter().map(|error| error as &dyn Diagnostic), piece))
 }
 
 /// Returns what `@id` says.

@@ -25,6 +25,9 @@ pub const DOTS_MAX: usize = 40;
 /// is short, Cedar's evaluator ends in an error, which is a denial; its parser overflows.
 pub const STACK: usize = 8 << 20;
 
+/// The byte-order mark.
+pub(crate) const BOM: char = '\u{feff}';
+
 /// Where a policy file comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
@@ -74,7 +77,7 @@ pub(crate) struct TextFault {
 /// parsed by itself. A last piece without `;` is a piece as well.
 pub(crate) fn split(text: &str) -> Result<Vec<Range<usize>>, TextFault> {
     let mut pieces = Vec::new();
-    let mut scan = Scan { bytes: text.as_bytes(), at: 0 };
+    let mut scan = Scan::new(text);
     let mut piece = Piece::default();
     while let Some(token) = scan.next_token()? {
         let word = text.get(token.clone()).unwrap_or_default();
@@ -99,6 +102,16 @@ pub(crate) fn split(text: &str) -> Result<Vec<Range<usize>>, TextFault> {
         pieces.push(start..text.trim_end().len().max(start));
     }
     Ok(pieces)
+}
+
+/// Returns the tokens of a text, up to the first that can't be one.
+pub(crate) fn tokens(text: &str) -> Vec<Range<usize>> {
+    let mut scan = Scan::new(text);
+    let mut tokens = Vec::new();
+    while let Ok(Some(token)) = scan.next_token() {
+        tokens.push(token);
+    }
+    tokens
 }
 
 /// What was seen of a policy so far.
@@ -155,6 +168,23 @@ impl<'a> Piece<'a> {
                     None => return fault(format!("`{word}` closes nothing"), "the brackets do not match"),
                 }
             }
+            // It ends a policy and stands nowhere else.
+            ";" => match self.open.last() {
+                Some((_, "{")) => {
+                    return fault(
+                        "`;` inside of braces".to_owned(),
+                        "one `;` ends a policy, after the last `}`; conditions are joined by `&&`",
+                    );
+                }
+                Some((open, word)) => {
+                    return Err(TextFault {
+                        at: open.clone(),
+                        message: format!("`{word}` is not closed"),
+                        help: None,
+                    });
+                }
+                None => {}
+            },
             "&" | "|" | "+" | "-" | "*" | "!" | "if" | "when" | "unless" => {
                 // `&&` and `||` come as two; a first clause chains with nothing.
                 self.operators += match word {
@@ -192,7 +222,12 @@ struct Scan<'a> {
     at: usize,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    /// Editors may put a byte-order mark at the beginning (Unicode, section 23.8); it is no part of the text.
+    fn new(text: &'a str) -> Self {
+        Self { bytes: text.as_bytes(), at: if text.starts_with(BOM) { BOM.len_utf8() } else { 0 } }
+    }
+
     fn peek(&self, ahead: usize) -> Option<u8> {
         self.bytes.get(self.at + ahead).copied()
     }
@@ -214,6 +249,7 @@ impl Scan<'_> {
         }
         let start = self.at;
         let Some(first) = self.peek(0) else { return Ok(None) };
+        self.foreign(first)?;
         self.at += 1;
         match first {
             b'"' => loop {
@@ -235,6 +271,26 @@ impl Scan<'_> {
             _ => {}
         }
         Ok(Some(start..self.at.min(self.bytes.len())))
+    }
+
+    /// Finds what begins a comment or a text elsewhere, but not here. To read on would find all kinds of things in it.
+    fn foreign(&self, first: u8) -> Result<(), TextFault> {
+        let quotes = "a text stands in straight double quotes: \"...\"";
+        let comment = "a comment begins with `//` and ends with the line";
+        let (length, message, help) = match (first, self.peek(1), self.peek(2)) {
+            (b'#', ..) => (1, "`#` begins no comment", comment),
+            (b'/', Some(b'*'), _) => (2, "`/*` begins no comment", comment),
+            (b'\'', ..) => (1, "`'` begins no text", quotes),
+            (b'`', ..) => (1, "a back-tick begins no text", quotes),
+            // U+2018 to U+201F.
+            (0xe2, Some(0x80), Some(0x98..=0x9f)) => (3, "typographic quotes begin no text", quotes),
+            _ => return Ok(()),
+        };
+        Err(TextFault {
+            at: self.at..self.at + length,
+            message: message.to_owned(),
+            help: Some(help.to_owned()),
+        })
     }
 }
 
@@ -261,6 +317,7 @@ mod tests {
         assert_eq!(pieces("permit(a)  "), ["permit(a)"]);
         assert_eq!(pieces(" // nothing\n"), Vec::<&str>::new());
         assert_eq!(pieces("ä;ö;"), ["ä;", "ö;"]);
+        assert_eq!(pieces("\u{feff}a;"), ["a;"]);
     }
 
     #[test]
@@ -272,6 +329,12 @@ mod tests {
             ("permit(a]", 8, "`]` does not close `(`"),
             ("}", 0, "`}` closes nothing"),
             ("permit(a) forbid(b);", 10, "`forbid` inside of a policy"),
+            ("permit(a;", 6, "`(` is not closed"),
+            ("when { true; }", 11, "`;` inside of braces"),
+            ("# x", 0, "`#` begins no comment"),
+            ("a /* x */", 2, "`/*` begins no comment"),
+            ("a == 'b'", 5, "`'` begins no text"),
+            ("a == “b”", 5, "typographic quotes begin no text"),
         ] {
             let fault = split(text).unwrap_err();
             assert_eq!((fault.at.start, fault.message.as_str()), (at, message), "{text}");

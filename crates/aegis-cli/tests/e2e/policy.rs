@@ -452,8 +452,8 @@ fn mistakes_are_shown_with_a_caret_and_a_code_of_their_own() {
     let (code, shown) = validate(&[]);
     assert_eq!(code, 3);
     for part in [
-        "x.cedar:1:1: error: ",
-        "1 | permit (\n  | ^",
+        "x.cedar:3:13: error: ",
+        "3 |   action == Aegis::Action::\"Read\",\n  |             ^",
         "help: `Read` is a group of actions: write `action in Aegis::Action::\"Read\"`",
         "not valid, 1 error",
     ] {
@@ -461,7 +461,7 @@ fn mistakes_are_shown_with_a_caret_and_a_code_of_their_own() {
     }
     let (code, shown) = validate(&["--json"]);
     let value: Value = serde_json::from_str(&shown).unwrap();
-    assert_eq!((code, &value["valid"], &value["problems"][0]["line"]), (3, &false.into(), &1.into()));
+    assert_eq!((code, &value["valid"], &value["problems"][0]["line"]), (3, &false.into(), &3.into()));
     std::fs::remove_file(world.work().join("x.cedar")).unwrap();
     assert_eq!(validate(&[]).0, 4);
 }

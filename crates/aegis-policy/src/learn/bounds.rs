@@ -1,6 +1,6 @@
 //! Which directories may be permitted whole.
 
-use crate::explain;
+use crate::explain::literal::is_possible;
 use crate::learn::Places;
 use crate::request::{is_within, upwards};
 use crate::secrets::{below, has_secrets, is_normal, secret, touches_secrets};
@@ -109,8 +109,7 @@ impl Bounds {
         bounds.tmp = tmp.map(trimmed).filter(|tmp| SHARED.contains(&tmp.as_str()) || bounds.is_apart(tmp));
         toolchains.sort();
         toolchains.dedup();
-        toolchains
-            .retain(|path| bounds.is_apart(path) && explain::literal("Aegis::Resource", path).is_none());
+        toolchains.retain(|path| bounds.is_apart(path) && is_possible(path));
         bounds.toolchains = toolchains;
         bounds
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use aegis_types::Action;
 
 use crate::decide::TMP;
-use crate::explain;
+use crate::explain::literal::is_possible;
 use crate::learn::places::Place;
 use crate::learn::written::permits;
 use crate::request::is_within;
@@ -124,7 +124,7 @@ pub(super) fn secret_places<'a>(home: &str, mut permitted: impl Iterator<Item = 
 
 /// Says whether a name can be written as an entity; else it has to be compared as a text.
 pub(super) fn can_be_named(id: &str) -> bool {
-    explain::literal("Aegis::Resource", id).is_none()
+    is_possible(id)
 }
 
 pub(super) fn literal(id: &str) -> String {

@@ -244,14 +244,14 @@ fn policies_at_the_bounds_are_read_and_asked_on_the_stack_that_is_promised() {
     let texts = [
         // The parentheses of the head and the braces are brackets as well.
         with(format!("{}true{}", "(".repeat(NESTING_MAX - 1), ")".repeat(NESTING_MAX - 1))),
-        with(format!("resource has path{}", " || context.mode == \"x\"".repeat(OPERATORS_MAX))),
+        with(format!("resource has path{}", " || context.mode == \"run\"".repeat(OPERATORS_MAX))),
         with(vec![format!("({name})"); OPERATORS_MAX / 2].join(" || ")),
         with(format!("{}0 > 1", "1 + ".repeat(OPERATORS_MAX))),
-        with(format!("{}true", "if context.mode == \"x\" then true else ".repeat(OPERATORS_MAX))),
+        with(format!("{}true", "if context.mode == \"run\" then true else ".repeat(OPERATORS_MAX))),
         with(format!(
             "{}false{}{}",
             "(".repeat(NESTING_MAX - 1),
-            " || context.mode == \"x\"".repeat(OPERATORS_MAX),
+            " || context.mode == \"run\"".repeat(OPERATORS_MAX),
             ")".repeat(NESTING_MAX - 1)
         )),
         with(format!("context.time{} == context.time", ".toDate()".repeat(DOTS_MAX - 1))),
@@ -329,9 +329,9 @@ fn mistakes_are_placed_and_explained() {
         (permit("when { resource has path & resource.path like \"x\" }"), 2, 28, "", "`&&`"),
         (permit("when { resource in Aegis::Resource::'/a' }"), 2, 39, "", "double quotes"),
         (permit("when { resource in /a }"), 2, 22, "", ""),
-        (permit("when { resource.port = 443 }"), 2, 10, "", "=="),
+        (permit("when { resource.port = 443 }"), 2, 24, "", "=="),
         ("permit (principal, action == Aegis::Action::\"FileReed\", resource);".into(), 1, 30, "FileReed", "FileRead"),
-        ("permit (principal, action == Aegis::Action::\"Read\", resource);".into(), 1, 1, "", "`Read` is a group of actions: write `action in Aegis::Action::\"Read\"`"),
+        ("permit (principal, action == Aegis::Action::\"Read\", resource);".into(), 1, 30, "a group", "`Read` is a group of actions: write `action in Aegis::Action::\"Read\"`"),
         ("permit (principal, action == Action::\"FileRead\", resource);".into(), 1, 30, "Action", "Aegis::Action"),
         ("permit (principal, action, resource in Aegis::File::\"/a\");".into(), 1, 40, "Aegis::File", "Aegis::Resource"),
         ("permit (principal, action, resource in \"/a\");".into(), 1, 40, "", ""),
