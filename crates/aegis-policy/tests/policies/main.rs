@@ -3,9 +3,11 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
     reason = "tests fail where something is not as it should be"
 )]
 
 mod agree;
 mod learn;
+mod mistakes;
 mod texts;
