@@ -32,11 +32,27 @@ const MIX: [&str; 10] = [
     "forbid (principal == Aegis::Agent::\"other{n}\", action, resource);",
 ];
 
-fn texts(count: usize, same: bool) -> String {
-    let of = |n: usize| MIX[if same { 2 } else { n % MIX.len() }].replace("{n}", &n.to_string());
+/// What a set is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// As people write them; the names alone decide.
+    Mixed,
+    /// The same, and the one that permits asks for the program: Cedar is asked each time.
+    Asked,
+    /// All of one action, by pattern.
+    Patterns,
+}
+
+fn texts(count: usize, kind: Kind) -> String {
+    let of =
+        |n: usize| MIX[if kind == Kind::Patterns { 2 } else { n % MIX.len() }].replace("{n}", &n.to_string());
     let mut texts: Vec<String> = (0..count).map(of).collect();
     texts[count - 1] =
-        "permit (principal, action in Aegis::Action::\"Read\", resource in Aegis::Resource::\"/home/me/project\");".into();
+        "permit (principal, action in Aegis::Action::\"Read\", resource in Aegis::Resource::\"/home/me/project\")".into();
+    if kind == Kind::Asked {
+        texts[count - 1].push_str(" when { context.process.exe like \"/usr/bin/*\" }");
+    }
+    texts[count - 1].push(';');
     texts.join("\n")
 }
 
@@ -54,9 +70,13 @@ fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
 
 fn main() {
     println!("times in microseconds: median / 99th percentile of 20,000 decisions, all allowed");
-    for (count, same) in [(3, false), (50, false), (500, false), (500, true)] {
-        let kind = if same { "all of one action, by pattern" } else { "mixed" };
-        let source = Source { origin: Origin::Configuration, path: "x".into(), text: texts(count, same) };
+    for (count, kind) in [3, 50, 500]
+        .into_iter()
+        .flat_map(|n| [(n, Kind::Mixed), (n, Kind::Asked)])
+        .chain([(500, Kind::Patterns)])
+    {
+        let text = texts(count, kind);
+        let source = Source { origin: Origin::Configuration, path: "x".into(), text };
         let (read, policies) = timed(|| Policies::parse(vec![source]).unwrap());
         let (validated, problems) = timed(|| policies.validate());
         assert!(problems.is_empty());
@@ -86,12 +106,12 @@ fn main() {
         };
         let mut new: Vec<f64> = paths.iter().map(|path| timed(|| ask(path)).0).collect();
         // As many as are kept.
-        let few = &paths[..4_000];
+        let few = &paths[..2_000];
         few.iter().for_each(|path| drop(ask(path)));
         let mut kept: Vec<f64> = few.iter().cycle().take(20_000).map(|path| timed(|| ask(path)).0).collect();
         let mut plain = plain(&policies, &paths[..1_000]);
         println!(
-            "{count:>4} policies ({kind}): read {read:.0}, validate {validated:.0}, prepare {prepared:.0}; new {:.2} / {:.2}, kept {:.2} / {:.2}; Cedar alone {:.2} / {:.2}",
+            "{count:>4} policies ({kind:?}): read {read:.0}, validate {validated:.0}, prepare {prepared:.0}; new {:.2} / {:.2}, kept {:.2} / {:.2}; Cedar alone {:.2} / {:.2}",
             percentile(&mut new, 0.5),
             percentile(&mut new, 0.99),
             percentile(&mut kept, 0.5),

@@ -514,6 +514,11 @@ fn hostile_policy_files_are_refused_and_nothing_hangs() {
         "permit(principal,action,resource);".repeat(30_000).as_bytes(),
         "more than 5000 policies",
     );
+    let parts =
+        format!("permit (principal, action, resource) when {{ context{} }};", "[\"a\"]".repeat(60_000));
+    content("parts", parts.as_bytes(), "follow each other");
+    let clauses = format!("permit (principal, action, resource){};", " when { true }".repeat(10_000));
+    content("clauses", clauses.as_bytes(), "more than 100 operators");
     content("zero bytes", &vec![0; 1 << 20], "x.cedar:1:1: error");
     content("brackets", &vec![b'('; 1 << 20], "nested deeper");
     content("open string", format!("permit(\"{}", "a".repeat(1 << 19)).as_bytes(), "a string is not closed");
