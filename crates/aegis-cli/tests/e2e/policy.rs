@@ -841,3 +841,56 @@ fn a_directory_of_temporary_files_that_holds_the_home_is_none() {
     let entries = world.entries("me");
     assert_eq!(would(&entries, "FileRead", &home.join("secret")), vec![("deny", vec![]); 3]);
 }
+
+/// Runs `aegis` where `/etc` is a folder of the world's: in a namespace in which the user is root.
+fn with_etc(world: &World, arguments: &[&str]) -> Output {
+    let script = "mount --bind \"$0\" /etc && exec \"$@\"";
+    let mut command = world.command("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(world.path("etc"));
+    command.arg(world.path("bin/aegis")).args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_organisations_policies_are_in_force_for_everyone() {
+    for who in everybody() {
+        let world = made(who, "permit-all");
+        let folder = world.path("etc/aegis/policies");
+        let make =
+            "mkdir -p \"$0\" && chmod 755 \"$0\"/.. \"$0\" && cp /etc/passwd /etc/ld.so.cache \"$0/../..\"";
+        assert!(world.command("sh").args(["-c", make]).arg(&folder).status().unwrap().success());
+        let file = folder.join("base.cedar");
+        write(
+            &world,
+            &file,
+            "@id(\"no-x\") forbid (principal, action, resource) when { resource has name && resource.name == \"x\" };",
+        );
+        let listed = with_etc(&world, &["policy", "list", "me"]);
+        let shown = text(&listed);
+        assert!(listed.status.success(), "{shown}");
+        let line = shown.lines().find(|line| line.starts_with("organisation/base:no-x")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[1..3], ["organisation", "/etc/aegis/policies/base.cedar:1"], "{line}");
+        // Whatever the configuration is, also for one run, and also where it has no policy of its own.
+        for arguments in [
+            &["wrap", "--name", "me", "--", "cat", "x"][..],
+            &["wrap", "--name", "me", "--policy", "permit-all", "--", "cat", "x"],
+            &["wrap", "--name", "other", "--", "cat", "x"],
+        ] {
+            let output = with_etc(&world, arguments);
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output));
+        }
+        for name in ["me", "other"] {
+            let all = world.entries(name);
+            let said = would(&all, "FileRead", &world.work().join("x"));
+            assert!(
+                !said.is_empty() && said.iter().all(|s| *s == ("deny", vec!["organisation/base:no-x"])),
+                "{said:?}"
+            );
+        }
+        // Who else can write to it could undo it: then nothing starts.
+        assert!(world.command("chmod").arg("o+w").arg(&file).status().unwrap().success());
+        let refused = with_etc(&world, &["wrap", "--name", "me", "--", "true"]);
+        assert_eq!(refused.status.code(), Some(125), "{}", text(&refused));
+        assert!(text(&refused).contains("chmod go-w /etc/aegis/policies/base.cedar"), "{}", text(&refused));
+    }
+}
