@@ -11,6 +11,9 @@ use aegis_sys::files::{Unread, read_plain};
 /// The most files of one folder.
 pub const FILES_MAX: usize = 1_000;
 
+/// The most bytes of all files together.
+pub const BYTES_MAX: usize = 16 << 20;
+
 /// Where a session's policies come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PolicyFiles {
@@ -204,6 +207,11 @@ impl Reader {
                 )));
             }
             sources.push(self.file(&file)?);
+            if sources.iter().map(|source| source.text.len()).sum::<usize>() > BYTES_MAX {
+                return Err(unreadable(format!(
+                    "all policy files together have more than {BYTES_MAX} bytes"
+                )));
+            }
         }
         Ok(())
     }
@@ -305,6 +313,17 @@ mod tests {
         assert_eq!(why(), "it has more than 1048576 bytes, which is the most");
         std::fs::create_dir(&path).unwrap();
         assert_eq!(files(folder.path()).read().unwrap_err().why, "it is no plain file");
+    }
+
+    #[test]
+    fn all_files_together_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 0..16 {
+            write(&folder.path().join(format!("{n}.cedar")), &vec![b' '; FILE_MAX]);
+        }
+        assert_eq!(files(folder.path()).read().unwrap().len(), 16);
+        write(&folder.path().join("one.cedar"), b" ");
+        assert!(files(folder.path()).read().unwrap_err().why.contains("more than 16777216 bytes"));
     }
 
     #[test]
