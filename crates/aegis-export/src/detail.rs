@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use aegis_types::{Act, Action, Direction, Event, ExitStatus, Outcome, PreImage, Resource, Text, What};
+use aegis_types::{
+    Act, Action, Decision, Direction, Event, ExitStatus, Outcome, PreImage, Resource, Text, What,
+};
 
 use crate::shown::{command_line, resource_text, shown};
 
@@ -49,6 +51,8 @@ pub struct Detail {
     pub gaps: Vec<String>,
     /// What Aegis took away.
     pub refusals: BTreeSet<String>,
+    /// What the policies would have denied, each as an action and what it was on: how often, and by which policies.
+    pub denied: BTreeMap<String, (u64, BTreeSet<String>)>,
 }
 
 /// How many executions of one process are listed.
@@ -79,6 +83,12 @@ impl Detail {
 
     fn act(&mut self, act: &Act) {
         self.process(act);
+        if act.would == Some(Decision::Deny) && act.outcome != Outcome::Missing {
+            let key = format!("{} {}", act.action, resource_text(&act.resource));
+            let (times, policies) = self.denied.entry(key).or_default();
+            *times += 1;
+            policies.extend(act.policies.iter().map(|id| shown(id.as_bytes())));
+        }
         let number = act.count.unwrap_or(1);
         let done = u64::from(act.outcome == Outcome::Ok);
         match (&act.resource, act.action) {
@@ -192,7 +202,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use aegis_types::{Assurance, Decision, Process, Program, Timestamp};
+    use aegis_types::{Assurance, Process, Program, Timestamp};
 
     fn event(action: Action, pid: u32, ppid: u32, resource: Resource, status: Option<ExitStatus>) -> Event {
         let process = Process { exe: Text::from("/bin/sh").into(), pid, ppid, tid: pid };
@@ -235,6 +245,21 @@ mod tests {
         assert!(detail.process_tree().contains("12 (/bin/sh)  running\n"));
         assert_eq!(detail.process_tree().len(), expected.len());
         assert_eq!(detail.files[&Text::from("/f")].writes_done, 1);
+    }
+
+    #[test]
+    fn what_would_be_denied_is_listed_once_with_its_policies() {
+        let mut detail = Detail::default();
+        let mut denied = event(Action::FileRead, 1, 0, Resource::Path("/a".into()), None);
+        for by in ["x:1", "x:2"] {
+            if let What::Action(act) = &mut denied.what {
+                act.would = Some(Decision::Deny);
+                act.policies = [by.into()].into();
+            }
+            detail.add(&denied);
+        }
+        let expected = (2, BTreeSet::from(["x:1".to_owned(), "x:2".to_owned()]));
+        assert_eq!(detail.denied, BTreeMap::from([("FileRead /a".to_owned(), expected)]));
     }
 
     #[test]

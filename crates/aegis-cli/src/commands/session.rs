@@ -1,5 +1,6 @@
 //! `aegis audit session`: one session in detail.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
@@ -77,6 +78,9 @@ fn as_json(session: &SessionRow, detail: &Detail, objects: &Path) -> serde_json:
         "hosts": detail.hosts,
         "gaps": detail.gaps,
         "refusals": detail.refusals,
+        "would_deny": detail.denied.iter().map(|(what, (times, policies))| {
+            json!({"what": what, "times": times, "policies": policies})
+        }).collect::<Vec<_>>(),
     })
 }
 
@@ -95,6 +99,9 @@ fn print(session: &SessionRow, detail: &Detail, objects: &Path) -> std::io::Resu
         start.kernel
     )?;
     writeln!(out, "mode       {}, observer {}, isolation {}", start.mode, start.observer, start.isolation)?;
+    if let Some(policy) = &start.policy {
+        writeln!(out, "policies   {policy}")?;
+    }
     writeln!(out, "started    {}", times::local(session.started_at))?;
     match &session.end {
         Some((_, end)) => {
@@ -109,7 +116,15 @@ fn print(session: &SessionRow, detail: &Detail, objects: &Path) -> std::io::Resu
     writeln!(out, "\nPROCESSES")?;
     write!(out, "{}", indented(&detail.process_tree()))?;
     files(&mut out, detail, objects)?;
+    let denied = |(what, (times, policies)): (&String, &(u64, BTreeSet<String>))| {
+        let often = if *times > 1 { format!(", {times} times") } else { String::new() };
+        match policies.iter().map(String::as_str).collect::<Vec<_>>().join(", ") {
+            by if by.is_empty() => format!("{what}{often}: no policy permits it"),
+            by => format!("{what}{often}: {by}"),
+        }
+    };
     for (title, lines) in [
+        ("WOULD BE DENIED BY THE POLICIES", detail.denied.iter().map(denied).collect()),
         ("CONNECTIONS", detail.hosts.iter().cloned().collect::<Vec<_>>()),
         ("GAPS", detail.gaps.clone()),
         ("TAKEN AWAY BY AEGIS", detail.refusals.iter().cloned().collect()),

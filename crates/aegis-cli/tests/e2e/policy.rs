@@ -73,6 +73,9 @@ fn a_wrap_says_what_the_policies_would_decide_and_denies_nothing() {
             assert!(entry["would"].is_string() || entry["count"].is_number(), "{entry}");
             assert_eq!(entry["decision"], "observed");
         }
+        let detail = world.stdout(&["audit", "session", "me"]);
+        let line = format!("  FileWrite {}: plants:git-hooks", hook.display());
+        assert!(detail.contains("WOULD BE DENIED BY THE POLICIES") && detail.contains(&line), "{detail}");
         let denied = world.stdout(&["audit", "query", "me", "--would", "deny"]);
         assert_eq!(denied.lines().count(), 3, "{denied}");
         assert!(denied.contains("would be denied by plants:git-hooks"), "{denied}");
