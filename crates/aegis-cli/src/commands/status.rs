@@ -2,13 +2,14 @@
 
 use std::io::Write as _;
 
+use aegis_export::shown;
 use aegis_ledger::{Held, Ledger, recovery};
 use serde_json::json;
 
 use crate::args::Named;
 use crate::error::CliError;
 use crate::home::Home;
-use crate::{output, times};
+use crate::{output, policies, times};
 
 pub(crate) fn run(home: &Home, named: &Named) -> Result<u8, CliError> {
     show(home, named).map_err(|error| if error.is_damage() { error.with_code(3) } else { error })
@@ -26,7 +27,8 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
     let last = ledger.sessions()?.pop();
     let problem = super::verify::problem(&verdict);
     let proof = &verdict.proof;
-    let code = if problem.is_some() { 3 } else { 0 };
+    let set = policies::valid(&policies::files(&configuration, None), &configuration);
+    let code = if problem.is_some() || set.is_err() { 3 } else { 0 };
     if named.json.json {
         output::json(&json!({
             "name": configuration.name.as_str(),
@@ -38,6 +40,11 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
             "verified": problem.is_none(),
             "problem": problem,
             "gaps": proof.findings.gaps,
+            "policies": match &set {
+                Ok(None) => json!({"valid": true, "count": 0}),
+                Ok(Some(set)) => json!({"valid": true, "count": set.rules().len(), "sha256": set.hash()}),
+                Err(error) => json!({"valid": false, "problem": error.to_string()}),
+            },
             "live_sessions": live,
             "last_session": last.as_ref().map(|session| json!({
                 "id": session.id.to_string(),
@@ -50,6 +57,14 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
     let mut out = output::out();
     writeln!(out, "configuration  {}", configuration.name)?;
     writeln!(out, "settings       {}: valid", configuration.file.display())?;
+    match &set {
+        Ok(None) => writeln!(out, "policies       none: nothing is asked")?,
+        Ok(Some(set)) => {
+            let of = set.files().len();
+            writeln!(out, "policies       {} in {of} files, valid: set {}", set.rules().len(), set.hash())?;
+        }
+        Err(error) => writeln!(out, "policies       not valid: {}", shown(error.to_string().as_bytes()))?,
+    }
     match &problem {
         None => writeln!(
             out,

@@ -297,10 +297,14 @@ fn a_valid_set_is_known_by_its_hash() {
     assert!(world.wrap("me", &["true"]).status.success());
     let lines = std::fs::read_to_string(&known).unwrap();
     assert_eq!(lines.lines().count(), 1);
+    let status = world.stdout(&["status", "me"]);
+    assert!(status.contains("policies       1 in 1 files, valid: set "), "{status}");
     // What the schema refuses and the parser does not: taken where its hash is known, which shows that it is not
     // validated again; refused where it is not.
     let file = policies(&world).join("permit-all.cedar");
     write(&world, &file, "permit (principal, action, resource) when { resource.nothing };");
+    let status = world.aegis(&["status", "me"]).output().unwrap();
+    assert_eq!(status.status.code(), Some(3), "{}", text(&status));
     let refused = world.wrap("me", &["true"]);
     assert_eq!(refused.status.code(), Some(125));
     assert!(text(&refused).contains("attribute `nothing`"), "{}", text(&refused));
