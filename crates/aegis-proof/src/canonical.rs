@@ -26,9 +26,10 @@ pub enum CanonicalError {
 /// # Errors
 /// The value has a float or a key that is not ASCII.
 pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
-    let value = serde_json::to_value(value)?;
+    let mut value = serde_json::to_value(value)?;
     check(&value)?;
-    // serde_json keeps objects in a BTreeMap: sorted by bytes.
+    // Another crate of the build may have asked serde_json to keep objects in the order of insertion.
+    value.sort_all_objects();
     Ok(serde_json::to_vec(&value)?)
 }
 
