@@ -207,6 +207,10 @@ const LOG_PAGES_MAX: i64 = 4_096;
 /// memory that is touched once.
 const CACHE_PAGES: i64 = 64;
 
+/// How often, and with what between, is looked for tables in a file that has none yet.
+const BEGINNING_LOOKS: u32 = 30;
+const BEGINNING_LOOK: Duration = Duration::from_millis(10);
+
 /// How long to wait for another writer's commit.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -244,10 +248,14 @@ impl Ledger {
         // written is still readable where nobody writes.
         let ledger = Self::connect(path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE)
             .or_else(|_| Self::connect(path, flags | OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-        match ledger.check_identity()? {
-            Identity::Ours => Ok(ledger),
-            Identity::Empty => Err(LedgerError::NotALedger(path.to_path_buf())),
+        // A first session makes the file and then begins the ledger in it: that is waited for, for a moment.
+        for _ in 0..BEGINNING_LOOKS {
+            if ledger.check_identity()? == Identity::Ours {
+                return Ok(ledger);
+            }
+            std::thread::park_timeout(BEGINNING_LOOK);
         }
+        Err(LedgerError::NotALedger(path.to_path_buf()))
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {

@@ -51,10 +51,11 @@ impl Ledger {
             Outside { trust: held.trust.clone(), anchors: held.anchors.clone(), ..Outside::default() };
         let mut bad_register_lines = 0;
         if let Some(custody) = &held.custody {
+            // In the order that is the reverse of a writer's, which commits, tells the register, changes the key: a
+            // session that seals meanwhile must not look like damage. A start that can't be read is found below.
+            outside.keys = self.trust_root().ok().and_then(|trust| custody.keys.epoch_public(&trust.origin));
             (outside.register, bad_register_lines) = custody.lines()?;
             outside.anchors.extend(custody.anchored()?);
-            // A start that can't be read is found below.
-            outside.keys = self.trust_root().ok().and_then(|trust| custody.keys.epoch_public(&trust.origin));
         }
         let (proof, index_fault) = self.check(outside)?;
         Ok(Verdict { proof, index_fault, bad_register_lines })

@@ -227,3 +227,20 @@ fn without_the_identity_key_no_session_begins() {
     let (code, verdict) = verify(&world, &["x"]);
     assert_eq!((code, &verdict["grade"]), (0, &"sealed".into()), "{verdict}");
 }
+
+#[test]
+fn a_first_session_that_seals_meanwhile_is_not_accused() {
+    for _ in 0..8 {
+        let world = World::new(Who::Me);
+        let mut session =
+            world.aegis(&["wrap", "--quiet", "--name", "x", "--", "sleep", "0.2"]).spawn().unwrap();
+        let mut verdicts = 0;
+        while session.try_wait().unwrap().is_none() {
+            let output = world.aegis(&["audit", "verify", "x"]).output().unwrap();
+            // Before the ledger is begun there is none.
+            assert_ne!(output.status.code(), Some(3), "{}", text(&output));
+            verdicts += u32::from(output.status.success());
+        }
+        assert!(session.wait().unwrap().success() && verdicts > 0);
+    }
+}
