@@ -75,6 +75,10 @@ const OF_SESSION: &str = "session = (SELECT id FROM sessions WHERE uuid = ?)
     AND seq >= coalesce((SELECT start_seq FROM sessions WHERE uuid = ?), 0)
     AND seq <= coalesce((SELECT end_seq FROM sessions WHERE uuid = ?), 9223372036854775807)";
 
+/// What a ledger says of policies: kinds by their places in [`KINDS`]. `+seq` keeps SQLite to the index; in the order of
+/// the table it would read all of it, at each start of a session.
+const OF_POLICIES: &str = "SELECT seq, record FROM records WHERE kind >= 8 ORDER BY +seq";
+
 impl Filter {
     fn accepts(&self, event: &Event) -> bool {
         let (process, resource, decision, would) = match &event.what {
@@ -236,9 +240,7 @@ impl Ledger {
     /// # Errors
     /// The ledger or an entry can't be read.
     pub fn each_of_policies(&self, mut each: impl FnMut(Row)) -> Result<(), LedgerError> {
-        // Places in KINDS; the index is for these.
-        let sql = "SELECT seq, record FROM records WHERE kind >= 8 ORDER BY seq";
-        let mut statement = self.connection.prepare(sql).map_err(|e| self.explain(e))?;
+        let mut statement = self.connection.prepare(OF_POLICIES).map_err(|e| self.explain(e))?;
         let mut rows = statement.query([]).map_err(|e| self.explain(e))?;
         while let Some(row) = rows.next().map_err(|e| self.explain(e))? {
             let seq: i64 = row.get(0).map_err(|e| self.explain(e))?;
@@ -329,5 +331,22 @@ impl SessionRow {
             end,
             span: (header.seq, end_seq),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Custody;
+
+    #[test]
+    fn what_is_said_of_policies_is_found_by_the_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.db");
+        let ledger = Ledger::open(&path, &Custody::of(folder.path(), &path, Vec::new())).unwrap();
+        let plan = format!("EXPLAIN QUERY PLAN {OF_POLICIES}");
+        let step: String = ledger.connection.query_row(&plan, [], |row| row.get(3)).unwrap();
+        assert!(step.contains("USING INDEX policies"), "{step}");
+        assert!(KINDS[8..].iter().all(|kind| kind.starts_with("policy_")));
     }
 }
