@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use aegis_ledger::{LedgerError, Pending, Recorder};
 use aegis_policy::{Engine, EngineError, Policies, Severity, Subject};
-use aegis_types::{PolicyChange, PolicyFault, PolicySet, PolicyText, SessionId, SessionStart, What};
+use aegis_sys::clock::SystemClock;
+use aegis_types::{Clock, PolicyChange, PolicyFault, PolicySet, PolicyText, SessionId, SessionStart, What};
 
 use crate::judge::Judge;
 use crate::plan::PolicyPlan;
@@ -60,14 +61,8 @@ impl SessionPolicy {
             tmp_is_shared: plan.tmp_is_shared,
             reserved: plan.reserved,
         };
-        let started = event(What::PolicySet(PolicySet {
-            files: Vec::new(),
-            sha256: String::new(),
-            why: PolicyChange::Start,
-        }))
-        .at;
         Self {
-            judge: Arc::new(Judge::new(started)),
+            judge: Arc::new(Judge::new(SystemClock.now().wall)),
             files: plan.files,
             policies: plan.policies,
             subject,
@@ -161,10 +156,7 @@ impl SessionPolicy {
                         self.coming = Some(Coming { pending, policies, engine });
                         None
                     }
-                    Err(error) => {
-                        self.settled = false;
-                        Some(not_recorded(&error))
-                    }
+                    Err(error) => Some(self.not_recorded(&error)),
                 }
             }
             Err(why) => {
@@ -194,12 +186,7 @@ impl SessionPolicy {
                 self.coming = Some(coming);
                 None
             }
-            Some(Err(error)) => {
-                // No record, no change. What was thought to be known may not be there.
-                self.known.clear();
-                self.settled = false;
-                Some(not_recorded(&error))
-            }
+            Some(Err(error)) => Some(self.not_recorded(&error)),
             Some(Ok(_)) => {
                 let Coming { policies, engine, .. } = coming;
                 let hash: String = policies.hash().chars().take(12).collect();
@@ -210,6 +197,14 @@ impl SessionPolicy {
                 Some(format!("the policies have changed: set {hash} is in force{warning}"))
             }
         }
+    }
+
+    /// No record, no change: the files are read again, and their texts recorded again, since what was thought to be
+    /// known may not be there.
+    fn not_recorded(&mut self, error: &LedgerError) -> String {
+        self.known.clear();
+        self.settled = false;
+        format!("the policies have changed; it could not be recorded, so it has no effect yet: {error}")
     }
 }
 
@@ -235,10 +230,6 @@ fn reload(
     let policies = Arc::new(policies);
     let engine = Engine::new(Arc::clone(&policies), subject.clone()).map_err(|error| error.to_string())?;
     Ok(Some((policies, engine)))
-}
-
-fn not_recorded(error: &LedgerError) -> String {
-    format!("the policies have changed; it could not be recorded, so it has no effect yet: {error}")
 }
 
 /// Cuts a text into parts that fit a record each; an empty text is one part.
