@@ -233,6 +233,16 @@ pub(crate) fn user_home() -> Option<PathBuf> {
     environment("HOME").map(PathBuf::from)
 }
 
+/// Returns a user's name and home, as `passwd(5)` has them.
+pub(crate) fn passwd(uid: u32) -> Option<(String, PathBuf)> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        let [name, _, id, _, _, home, _] = fields.as_slice() else { return None };
+        (id.parse() == Ok(uid)).then(|| ((*name).to_owned(), PathBuf::from(home)))
+    })
+}
+
 /// Says whether there is anything of this name, a link that leads nowhere included.
 fn is_there(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok()

@@ -14,7 +14,7 @@ use aegis_session::policies::{LoadError, PolicyFiles, Unreadable, has_policies, 
 
 use crate::config::Configuration;
 use crate::error::CliError;
-use crate::home::{Home, environment, user_home};
+use crate::home::{Home, environment, passwd, user_home};
 
 /// The organisation's policies, in force for every user.
 const ORGANISATION: &str = "/etc/aegis/policies";
@@ -127,14 +127,11 @@ pub(crate) fn is_shared(directory: &str) -> bool {
 }
 
 /// Returns the user's home with links resolved: that of `$HOME`, else of `passwd(5)`.
-pub(crate) fn real_home() -> Option<PathBuf> {
-    let home = user_home().or_else(|| {
-        let me = rustix::process::geteuid().as_raw().to_string();
-        let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
-        let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        lines.find(|fields| fields.get(2) == Some(&me.as_str()))?.get(5).map(PathBuf::from)
-    })?;
-    Some(std::fs::canonicalize(&home).unwrap_or(home))
+fn real_home() -> Option<PathBuf> {
+    let me = rustix::process::geteuid().as_raw();
+    let home = user_home().or_else(|| passwd(me).map(|(_, home)| home))?;
+    // One that is neither there nor a full path is none that anything could be held against.
+    Some(std::fs::canonicalize(&home).unwrap_or(home)).filter(|home| home.is_absolute())
 }
 
 /// Returns an absolute path as the kernel has it: links resolved as far as there is anything.
@@ -204,8 +201,12 @@ fn check_project(directory: &Path) -> Result<(), CliError> {
         ))
         .hint("give a directory of the project's own with --dir"))
     };
-    if real_home().is_none_or(|home| home.starts_with(directory)) {
-        return refuse("holds your home, with its keys and passwords".to_owned());
+    match real_home() {
+        None => return refuse("may hold your home (where it is, neither $HOME nor passwd says)".to_owned()),
+        Some(home) if home.starts_with(directory) => {
+            return refuse("holds your home, with its keys and passwords".to_owned());
+        }
+        Some(_) => {}
     }
     if SYSTEM.iter().any(|system| directory == Path::new(system)) || directory.starts_with("/etc") {
         return refuse("is the system's".to_owned());

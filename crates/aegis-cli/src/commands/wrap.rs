@@ -19,7 +19,7 @@ use super::init;
 use crate::args::Wrap;
 use crate::config::{Configuration, Observing, Platform};
 use crate::error::CliError;
-use crate::home::{Home, set_in_environment, user_home};
+use crate::home::{Home, passwd, set_in_environment, user_home};
 use crate::{policies, times};
 
 pub(crate) fn run(home: &Home, options: Wrap) -> Result<u8, CliError> {
@@ -101,7 +101,7 @@ fn prepare(home: &Home, options: Wrap) -> Result<(Plan, Configuration), CliError
         observer: "seccomp".to_owned(),
         policy: policy.policies.as_ref().map(|set| set.hash().to_owned()),
         uid,
-        user: user_name(uid),
+        user: passwd(uid).map(|(name, _)| name),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let observer = Settings {
@@ -214,16 +214,6 @@ fn prepare_policy(
         tmp_is_shared: tmp.as_deref().is_some_and(policies::is_shared),
         tmp,
         reserved: policies::reserved(home, configuration),
-    })
-}
-
-/// Returns a user's name, as `passwd(5)` has it.
-fn user_name(uid: u32) -> Option<String> {
-    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     })
 }
 
