@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The crates that ship, with their layers: an edge points to a lower one. Layers without a crate yet are
 /// kept free for those that `docs/ARCHITECTURE.md` names.
-const LAYERS: [(&str, u8); 9] = [
+const LAYERS: [(&str, u8); 10] = [
     ("aegis-types", 0),
     ("aegis-proof", 0),
     ("aegis-policy", 1),
@@ -15,8 +15,9 @@ const LAYERS: [(&str, u8); 9] = [
     ("aegis-sys", 1),
     ("aegis-observer", 2),
     ("aegis-ledger", 2),
-    ("aegis-session", 3),
-    ("aegis-cli", 5),
+    ("aegis-sandbox", 3),
+    ("aegis-session", 4),
+    ("aegis-cli", 6),
 ];
 
 /// Crates that no crate that ships may depend on.
@@ -27,7 +28,7 @@ const CONFINED: [(&str, &[&str]); 4] = [
     ("cedar-policy", &["aegis-policy"]),
     ("rusqlite", &["aegis-ledger"]),
     ("clap", &["aegis-cli"]),
-    ("libc", &["aegis-sys", "aegis-observer", "aegis-session", "aegis-harness"]),
+    ("libc", &["aegis-sys", "aegis-observer", "aegis-sandbox", "aegis-session", "aegis-harness"]),
 ];
 
 /// Crates that see no system: neither files nor sockets, clocks nor threads.

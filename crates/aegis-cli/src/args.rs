@@ -33,6 +33,13 @@ pub(crate) enum Command {
         CMD can't be executed, 127 where it was not found.\n\nExample:\n  aegis wrap -- cat README.md"
     )]
     Wrap(Wrap),
+    /// Runs a command that can do what its policies permit, and nothing else: the kernel enforces it
+    #[command(
+        after_help = "A configuration that does not exist is made, with the policies of `project` for the directory.\n\n\
+        Exit code: that of CMD, or 128+N where signal N ended it; 125 where Aegis failed, 126 where CMD can't be \
+        executed, 127 where it was not found.\n\nExample:\n  aegis run -- make test\n  aegis run --config claude --dry-run -- claude"
+    )]
+    Run(Run),
     /// Shows recent entries of a ledger
     #[command(after_help = "Example:\n  aegis log --last 50\n  aegis log claude --follow")]
     Log(Log),
@@ -91,6 +98,34 @@ pub(crate) struct Named {
     pub(crate) name: Option<AgentName>,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration, with its policies [default: the command's base name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) config: Option<AgentName>,
+    /// A template or a policy file, in place of the configuration's policies for this run
+    #[arg(long, value_name = "TPL")]
+    pub(crate) policy: Option<String>,
+    /// The directory to start in, whose files' former contents are kept [default: the current one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Denies nothing and says what would be denied
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Goes on where this system can enforce only a part of what it should, and says which
+    #[arg(long)]
+    pub(crate) degraded: bool,
+    /// Prints no summary at the end
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Records every read of the system's own files, not only the first of each directory
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

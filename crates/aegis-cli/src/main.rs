@@ -13,6 +13,7 @@ mod error;
 mod home;
 mod output;
 mod policies;
+mod surroundings;
 mod times;
 
 use clap::Parser as _;

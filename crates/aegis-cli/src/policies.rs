@@ -159,7 +159,7 @@ pub(crate) fn chosen(word: &str, directory: &Path) -> Result<Vec<Source>, CliErr
             path: format!("template {word}/{}", file.name),
             text: file.text,
         };
-        return Ok(template_files(template, directory)?.into_iter().map(source).collect());
+        return Ok(template_files(template, directory, None)?.into_iter().map(source).collect());
     }
     if word.contains('/') || word.ends_with(".cedar") {
         let files = PolicyFiles { places: vec![PathBuf::from(word)], ..PolicyFiles::default() };
@@ -174,10 +174,11 @@ pub(crate) fn chosen(word: &str, directory: &Path) -> Result<Vec<Source>, CliErr
         .hint(format!("the templates are {}; a file is given by its path", known.join(", "))))
 }
 
-/// Returns the files of a template for a directory.
+/// Returns the files of a template for a directory, and for the configuration of a folder, where there is one.
 pub(crate) fn template_files(
     template: Template,
     directory: &Path,
+    folder: Option<&Path>,
 ) -> Result<Vec<aegis_policy::templates::TemplateFile>, CliError> {
     let directory = directory.to_str().ok_or_else(|| {
         CliError::failed(format!("{} is not UTF-8: a policy can't name it", directory.display()))
@@ -186,7 +187,8 @@ pub(crate) fn template_files(
         check_project(Path::new(directory))?;
     }
     let toolchains: Vec<String> = toolchains().into_iter().map(|(_, path)| path).collect();
-    Ok(template.files(directory, &toolchains))
+    let caches = folder.map(|folder| resolved(&crate::surroundings::caches(folder)));
+    Ok(template.files(directory, &toolchains, caches.as_deref().and_then(Path::to_str)))
 }
 
 /// Directories of the system: a project in one would open what the template keeps closed.

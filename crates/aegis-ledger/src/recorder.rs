@@ -16,13 +16,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aegis_sys::clock::monotonic_us;
-use aegis_types::{Event, SessionId};
+use aegis_types::{Event, Outcome, SessionId};
 
 use self::queue::{About, Queue, Queued};
 use self::writer::Writer;
 use crate::LedgerError;
 use crate::schedule::Seals;
-use crate::spool::{Full, Kind, Spool};
+use crate::spool::{Full, Kind, Spare, Spool};
 use crate::store::{Class, Entry, Ledger};
 
 /// The producer of what is observed.
@@ -81,8 +81,11 @@ struct Shared {
     disk_told: AtomicBool,
     /// There is something that the writer has not looked for yet.
     dirty: AtomicBool,
-    /// The writer has been asked for the spool's next segment.
+    /// The spool's next segment has been asked for.
     prepare: AtomicBool,
+    spare: Mutex<Spare>,
+    /// Another thread makes the spool's segments, and is woken by this.
+    maker: Option<Condvar>,
     /// The first segment that is not yet in the ledger.
     oldest: AtomicU64,
     orders: Mutex<Orders>,
@@ -120,18 +123,20 @@ impl std::fmt::Debug for Recorder {
 impl Recorder {
     /// Starts recording a session: makes its spool in `folder` and starts the writer.
     ///
-    /// `trouble` hears of a ledger that can't be written.
+    /// `trouble` hears of a ledger that can't be written. `confined` says that who records can't make files in
+    /// `folder`: then a thread of its own does.
     ///
     /// # Errors
-    /// The spool can't be made or the thread not started.
+    /// The spool can't be made or a thread not started.
     pub fn start(
         ledger: Ledger,
         session: SessionId,
         folder: &Path,
+        confined: bool,
         trouble: impl Fn(Trouble) + Send + Sync + 'static,
     ) -> Result<Self, LedgerError> {
         let explain = |e| LedgerError::from_io(folder, e);
-        let spool = Spool::create(folder).map_err(explain)?;
+        let (spool, spare) = Spool::create(folder).map_err(explain)?;
         let trouble: Arc<dyn Fn(Trouble) + Send + Sync> = Arc::new(trouble);
         let unprepared = Some(spool.mapping());
         let shared = Arc::new(Shared {
@@ -139,6 +144,8 @@ impl Recorder {
             disk_told: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
             prepare: AtomicBool::new(false),
+            spare: Mutex::new(spare),
+            maker: confined.then(Condvar::new),
             oldest: AtomicU64::new(1),
             orders: Mutex::default(),
             give_up_us: AtomicU64::new(u64::MAX),
@@ -158,6 +165,11 @@ impl Recorder {
             folder: folder.to_path_buf(),
             seals: Seals::begin(monotonic_us()),
         };
+        if confined {
+            let shared = Arc::clone(&shared);
+            let maker = std::thread::Builder::new().name("spool".into()).stack_size(64 << 10);
+            maker.spawn(move || shared.make_segments()).map_err(explain)?;
+        }
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
         Ok(Self {
             session,
@@ -203,15 +215,19 @@ impl Recorder {
         Ok(Receipt::Spooled(n))
     }
 
-    /// Says that there is evidence that the event of this number took effect.
+    /// Says how the event of this number ended: there is evidence, or it was seen.
     ///
     /// # Errors
     /// The ledger has failed for good.
-    pub fn took_effect(&self, receipt: Receipt) -> Result<(), LedgerError> {
+    pub fn ended(&self, receipt: Receipt, outcome: Outcome) -> Result<(), LedgerError> {
         let Receipt::Spooled(n) = receipt else { return Ok(()) };
         let mut spooling = lock(&self.shared.spool);
-        let about = About { kind: Kind::Took, n, at: 0, class: Class { kind: 0, action: None } };
-        self.append(&mut spooling.spool, about, |_| Ok(()))
+        let about = About { kind: Kind::Ended, n, at: 0, class: Class { kind: 0, action: None } };
+        let word = if outcome == Outcome::Ok { "" } else { outcome.word() };
+        self.append(&mut spooling.spool, about, |arena| {
+            arena.extend_from_slice(word.as_bytes());
+            Ok(())
+        })
     }
 
     /// Appends what `write` writes to the spool and to the queue, or to neither.
@@ -236,10 +252,11 @@ impl Recorder {
             }
             let bytes = arena.get(start..).unwrap_or_default();
             let oldest = self.shared.oldest.load(Ordering::Acquire);
-            match spool.append(about.kind, about.n, bytes, oldest) {
+            let may_make = self.shared.maker.is_none();
+            match spool.append(about.kind, about.n, bytes, oldest, &self.shared.spare, may_make) {
                 Ok(()) => {
                     let bytes = start..arena.len();
-                    events.push(Queued { about, took_effect: false, segment: spool.number(), bytes });
+                    events.push(Queued { about, outcome: None, segment: spool.number(), bytes });
                     break;
                 }
                 // Behind or out of space: the caller waits, and with it the agent, until there is room.
@@ -248,6 +265,7 @@ impl Recorder {
                     drop(queue);
                     match full {
                         Full::Behind => {}
+                        Full::NotReady => self.shared.want_segment(),
                         Full::Disk(error) if is_want_of_room(&error) => self.tell_of_disk(&error),
                         Full::Disk(error) => return Err(self.fail(&error)),
                     }
@@ -255,7 +273,10 @@ impl Recorder {
                 }
             }
         }
-        let wants_spare = spool.wants_spare() && !self.shared.prepare.swap(true, Ordering::AcqRel);
+        let wants_spare = spool.wants_spare() && self.shared.wants_spare();
+        if wants_spare && self.shared.maker.is_some() {
+            self.shared.want_segment();
+        }
         if !self.shared.dirty.swap(true, Ordering::AcqRel) || wants_spare {
             drop(lock(&self.shared.orders));
             self.shared.wake.notify_one();
@@ -384,6 +405,42 @@ impl Pending {
                 Err(LedgerError::Stopped("the ledger could not be written in time".into()))
             }
             Err(RecvTimeoutError::Disconnected) => Err(LedgerError::Stopped("it ended".into())),
+        }
+    }
+}
+
+impl Shared {
+    /// Says whether the next segment is still to be asked for.
+    fn wants_spare(&self) -> bool {
+        let is_made = self.spare.try_lock().map_or(true, |spare| spare.is_made());
+        !is_made && !self.prepare.swap(true, Ordering::AcqRel)
+    }
+
+    /// Asks the thread that makes segments for the next one.
+    fn want_segment(&self) {
+        if let Some(maker) = &self.maker {
+            let _spare = lock(&self.spare);
+            self.prepare.store(true, Ordering::Release);
+            maker.notify_one();
+        }
+    }
+
+    /// Makes segments as they are asked for; for as long as this process lives.
+    fn make_segments(&self) {
+        let Some(maker) = &self.maker else { return };
+        let mut spare = lock(&self.spare);
+        loop {
+            let idle = |_: &mut Spare| !self.prepare.swap(false, Ordering::AcqRel);
+            spare = maker.wait_while(spare, idle).unwrap_or_else(PoisonError::into_inner);
+            let mapping = spare.make_for_others();
+            drop(spare);
+            // Who waits looks again under this lock.
+            drop(lock(&self.orders));
+            self.room.notify_all();
+            if let Some(mapping) = mapping {
+                mapping.populate();
+            }
+            spare = lock(&self.spare);
         }
     }
 }

@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use crate::LedgerError;
 use crate::custody::Custody;
 use crate::recorder::{OBSERVER, SESSION};
-use crate::spool::{Kind, Next, Reader, Spooled};
+use crate::spool::{Kind, Next, Reader, Spooled, outcome_of};
 use crate::store::{Class, Entry, Ledger, Sealing, encode};
 
 /// The folder of a live session, held by its lock.
@@ -176,20 +176,19 @@ fn take_in(ledger: &mut Ledger, found: &Found) -> Result<(), LedgerError> {
         // It died before its start was in the ledger: nothing was run.
         return Ok(());
     }
-    let evidence = evidence(&found.folder).map_err(explain)?;
+    let outcomes = outcomes(&found.folder).map_err(explain)?;
     let mut reader = Reader::open(&found.folder).map_err(explain)?;
     let mut expected = ledger.last_number(session, OBSERVER)? + 1;
     let mut batch = Vec::new();
     let mut torn = false;
     loop {
         match reader.read_next().map_err(explain)? {
-            Next::Entry(Spooled { kind: Kind::Took, .. }) => {}
-            Next::Entry(mut entry) => {
+            Next::Entry(Spooled { kind: Kind::Ended, .. }) => {}
+            Next::Entry(entry) => {
                 torn = false;
-                if evidence.binary_search(&entry.n).is_ok() {
-                    entry.kind = Kind::Took;
-                }
-                batch.extend(to_entries(session, &entry, &mut expected, true)?);
+                let at = outcomes.binary_search_by_key(&entry.n, |(n, _)| *n).ok();
+                let outcome = at.and_then(|at| outcomes.get(at)).map(|(_, outcome)| *outcome);
+                batch.extend(to_entries(session, &entry, outcome, &mut expected)?);
             }
             Next::Damaged => torn = true,
             Next::End => break,
@@ -213,18 +212,20 @@ fn take_in(ledger: &mut Ledger, found: &Found) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// The numbers of the events for which there is evidence, sorted.
-fn evidence(folder: &Path) -> io::Result<Vec<u64>> {
+/// How events ended, by their numbers, sorted.
+fn outcomes(folder: &Path) -> io::Result<Vec<(u64, Outcome)>> {
     let mut reader = Reader::open(folder)?;
     let mut numbers = Vec::new();
     loop {
         match reader.read_next()? {
-            Next::Entry(Spooled { kind: Kind::Took, n, .. }) => numbers.push(n),
+            Next::Entry(Spooled { kind: Kind::Ended, n, event }) => {
+                numbers.extend(outcome_of(&event).map(|outcome| (n, outcome)));
+            }
             Next::Entry(_) | Next::Damaged => {}
             Next::End => break,
         }
     }
-    numbers.sort_unstable();
+    numbers.sort_by_key(|(n, _)| *n);
     Ok(numbers)
 }
 
@@ -253,24 +254,26 @@ fn the_end(session: SessionId) -> Result<[Entry<'static>; 2], LedgerError> {
 fn to_entries(
     session: SessionId,
     spooled: &Spooled,
+    outcome: Option<Outcome>,
     expected: &mut u64,
-    recovered: bool,
 ) -> Result<Vec<Entry<'static>>, LedgerError> {
     let mut entries = Vec::with_capacity(1);
     if spooled.n < *expected {
         return Ok(entries);
     }
     let Ok(mut event) = serde_json::from_slice::<Event>(&spooled.event) else {
-        let lost = gap_event(session, *expected, spooled.n, recovered)?;
+        let lost = gap_event(session, *expected, spooled.n, true)?;
         *expected = spooled.n + 1;
         return Ok(vec![lost]);
     };
     if spooled.n > *expected {
-        entries.push(gap_event(session, *expected, spooled.n - 1, recovered)?);
+        entries.push(gap_event(session, *expected, spooled.n - 1, true)?);
     }
     *expected = spooled.n + 1;
-    if let (Kind::Took, What::Action(act)) = (spooled.kind, &mut event.what) {
-        act.outcome = Outcome::Ok;
+    if let (Some(outcome), What::Action(act)) = (outcome, &mut event.what)
+        && act.outcome == Outcome::Unknown
+    {
+        act.outcome = outcome;
     }
     // In canonical form, whoever wrote it into the spool.
     let bytes = Cow::Owned(encode(&event)?);
@@ -278,7 +281,7 @@ fn to_entries(
         session,
         producer: OBSERVER,
         n: Some(spooled.n),
-        recovered,
+        recovered: true,
         bytes,
         at: event.at.as_nanos(),
         class: Class::of(&event.what),

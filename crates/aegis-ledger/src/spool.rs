@@ -2,16 +2,17 @@
 //!
 //! Files `spool-00000001`, `spool-00000002` ... in the session's folder, each a
 //! [`Segment`]. An entry is a kind byte, the event's number as eight
-//! little-endian bytes, and the event's canonical bytes; [`Kind::Took`] has no event and says that there is
-//! evidence that the event of that number took effect.
+//! little-endian bytes, and the event's canonical bytes; [`Kind::Ended`] has the word of an outcome in place of an
+//! event, or nothing for `ok`, and says how the event of that number ended.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aegis_sys::segment::{ENTRY_HEADER, Mapping, Segment};
+use aegis_types::Outcome;
 
 /// The first segment is small, so that a short session does not reserve what it never uses.
 const FIRST_SEGMENT: usize = 256 << 10;
@@ -27,8 +28,8 @@ pub enum Kind {
     Event,
     /// An event about whose outcome there may soon be evidence.
     Waiting,
-    /// The event of this number took effect.
-    Took,
+    /// How the event of this number ended.
+    Ended,
 }
 
 impl Kind {
@@ -36,12 +37,22 @@ impl Kind {
         match self {
             Kind::Event => b'E',
             Kind::Waiting => b'W',
-            Kind::Took => b'T',
+            Kind::Ended => b'T',
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Kind::Event, Kind::Waiting, Kind::Took].into_iter().find(|kind| kind.byte() == byte)
+        [Kind::Event, Kind::Waiting, Kind::Ended].into_iter().find(|kind| kind.byte() == byte)
+    }
+}
+
+/// Returns the outcome that the bytes of a [`Kind::Ended`] say.
+#[must_use]
+pub fn outcome_of(bytes: &[u8]) -> Option<Outcome> {
+    match std::str::from_utf8(bytes) {
+        Ok("") => Some(Outcome::Ok),
+        Ok(word) => Outcome::from_word(word),
+        Err(_) => None,
     }
 }
 
@@ -50,12 +61,21 @@ const PREFIX: usize = 9;
 /// The writing end.
 #[derive(Debug)]
 pub struct Spool {
-    folder: PathBuf,
     active: Segment,
     /// The number of the active segment.
     number: u64,
-    /// The next segment, made ahead of need.
-    spare: Option<Segment>,
+}
+
+/// The next segment, made ahead of need. Whoever appends may not be able to make one: a thread that enforces has no
+/// way into the Aegis home.
+#[derive(Debug)]
+pub struct Spare {
+    folder: PathBuf,
+    /// The number that it has or will have.
+    number: u64,
+    segment: Option<Segment>,
+    /// Why it could not be made.
+    failed: Option<io::Error>,
 }
 
 /// Why an entry could not be taken.
@@ -65,6 +85,8 @@ pub enum Full {
     Behind,
     /// The disk has no room for another segment.
     Disk(io::Error),
+    /// The next segment is being made by another thread.
+    NotReady,
 }
 
 /// Removes the segments of a folder before this one: their events are in the ledger.
@@ -80,14 +102,48 @@ fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("spool-{number:08}"))
 }
 
+impl Spare {
+    /// Makes the segment, if it is not there, and returns its memory to get that ready.
+    ///
+    /// # Errors
+    /// It could not be made. It is tried again when it is needed.
+    pub fn make(&mut self) -> io::Result<Option<Arc<Mapping>>> {
+        if self.segment.is_some() {
+            return Ok(None);
+        }
+        let segment = Segment::create(&segment_path(&self.folder, self.number), SEGMENT)?;
+        let mapping = segment.mapping();
+        self.segment = Some(segment);
+        Ok(Some(mapping))
+    }
+
+    /// Makes the segment for those who can't, and keeps for them why it could not be made.
+    pub fn make_for_others(&mut self) -> Option<Arc<Mapping>> {
+        match self.make() {
+            Ok(mapping) => mapping,
+            Err(error) => {
+                self.failed = Some(error);
+                None
+            }
+        }
+    }
+
+    /// Says whether it is there.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        self.segment.is_some()
+    }
+}
+
 impl Spool {
     /// Makes a spool in a folder that has none.
     ///
     /// # Errors
     /// The first segment could not be made.
-    pub fn create(folder: &Path) -> io::Result<Self> {
+    pub fn create(folder: &Path) -> io::Result<(Self, Spare)> {
         let active = Segment::create(&segment_path(folder, 1), FIRST_SEGMENT)?;
-        Ok(Self { folder: folder.to_path_buf(), active, number: 1, spare: None })
+        let spare = Spare { folder: folder.to_path_buf(), number: 2, segment: None, failed: None };
+        Ok((Self { active, number: 1 }, spare))
     }
 
     /// Returns the number of the segment that is in use.
@@ -102,34 +158,26 @@ impl Spool {
         self.active.mapping()
     }
 
-    /// Says whether the next segment should be made: that takes a while, and the one in use is half full.
+    /// Says whether the next segment should be there: making it takes a while, and the one in use is half full.
     #[must_use]
     pub fn wants_spare(&self) -> bool {
-        self.spare.is_none() && self.active.is_half_used()
+        self.active.is_half_used()
     }
 
-    /// Makes the next segment ahead of need, and returns its memory to get that ready.
-    ///
-    /// # Errors
-    /// It could not be made. It is tried again when it is needed.
-    pub fn prepare(&mut self) -> io::Result<Option<Arc<Mapping>>> {
-        self.make_spare()?;
-        Ok(self.spare.as_ref().map(Segment::mapping))
-    }
-
-    /// Makes the next segment, if there is none.
-    fn make_spare(&mut self) -> io::Result<()> {
-        if self.spare.is_none() {
-            self.spare = Some(Segment::create(&segment_path(&self.folder, self.number + 1), SEGMENT)?);
-        }
-        Ok(())
-    }
-
-    /// Appends an entry. `oldest` is the number of the first segment that is not yet in the ledger.
+    /// Appends an entry. `oldest` is the number of the first segment that is not yet in the ledger; `spare` gives the
+    /// next one, which is made here where `may_make` says that it can be.
     ///
     /// # Errors
     /// There is no room; nothing was appended and the same call can be made again.
-    pub fn append(&mut self, kind: Kind, n: u64, event: &[u8], oldest: u64) -> Result<(), Full> {
+    pub fn append(
+        &mut self,
+        kind: Kind,
+        n: u64,
+        event: &[u8],
+        oldest: u64,
+        spare: &Mutex<Spare>,
+        may_make: bool,
+    ) -> Result<(), Full> {
         let mut head = [0; PREFIX];
         let (byte, number) = head.split_at_mut(1);
         byte.copy_from_slice(&[kind.byte()]);
@@ -144,11 +192,17 @@ impl Spool {
         if self.number + 1 >= oldest + SEGMENTS_MAX {
             return Err(Full::Behind);
         }
-        self.make_spare().map_err(Full::Disk)?;
-        if let Some(next) = self.spare.take() {
-            self.active = next;
-            self.number += 1;
+        let mut spare = spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if may_make {
+            spare.make().map_err(Full::Disk)?;
         }
+        self.active = match (spare.segment.take(), spare.failed.take()) {
+            (Some(next), _) => next,
+            (None, Some(error)) => return Err(Full::Disk(error)),
+            (None, None) => return Err(Full::NotReady),
+        };
+        spare.number += 1;
+        self.number += 1;
         // A record has at most 65,535 bytes: it fits an empty segment.
         if self.active.append(&head, event, checksum) { Ok(()) } else { Err(Full::Behind) }
     }
@@ -161,7 +215,7 @@ pub struct Spooled {
     pub kind: Kind,
     /// The event's number.
     pub n: u64,
-    /// The event's bytes; none for [`Kind::Took`].
+    /// The event's bytes; for [`Kind::Ended`] the word of the outcome, none for `ok`.
     pub event: Vec<u8>,
 }
 
@@ -356,12 +410,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read_while_it_is_written_and_after() {
         let folder = tempfile::tempdir().unwrap();
-        let mut spool = Spool::create(folder.path()).unwrap();
+        let (mut spool, spare) = Spool::create(folder.path()).unwrap();
+        let spare = Mutex::new(spare);
         let mut reader = Reader::open(folder.path()).unwrap();
         // Enough for the first segment, the second, and some more.
         let event = vec![b'x'; 60_000];
         for n in 1..=30 {
-            spool.append(Kind::Event, n, &event, 1).unwrap();
+            spool.append(Kind::Event, n, &event, 1, &spare, true).unwrap();
             let expected = Spooled { kind: Kind::Event, n, event: event.clone() };
             assert_eq!(reader.read_next().unwrap(), Next::Entry(expected));
             assert_eq!(reader.read_next().unwrap(), Next::End);
@@ -374,24 +429,26 @@ mod tests {
     #[test]
     fn a_spool_that_nobody_reads_is_full_at_its_bound() {
         let folder = tempfile::tempdir().unwrap();
-        let mut spool = Spool::create(folder.path()).unwrap();
+        let (mut spool, spare) = Spool::create(folder.path()).unwrap();
+        let spare = Mutex::new(spare);
         let event = vec![b'x'; 65_000];
         let mut n = 0;
-        while spool.append(Kind::Event, n, &event, 1).is_ok() {
+        while spool.append(Kind::Event, n, &event, 1, &spare, true).is_ok() {
             n += 1;
             assert!(n < 2_000, "never full");
         }
-        assert!(matches!(spool.append(Kind::Event, n, &event, 1), Err(Full::Behind)));
-        spool.append(Kind::Event, n, &event, 2).unwrap();
+        assert!(matches!(spool.append(Kind::Event, n, &event, 1, &spare, true), Err(Full::Behind)));
+        spool.append(Kind::Event, n, &event, 2, &spare, true).unwrap();
     }
 
     proptest! {
         #[test]
         fn a_torn_spool_gives_a_prefix_and_no_panic(cut in 0usize..8192, noise in proptest::collection::vec(any::<u8>(), 0..64)) {
             let folder = tempfile::tempdir().unwrap();
-            let mut spool = Spool::create(folder.path()).unwrap();
+            let (mut spool, spare) = Spool::create(folder.path()).unwrap();
+        let spare = Mutex::new(spare);
             for n in 1..=50 {
-                spool.append(Kind::Event, n, &[b'y'; 100], 1).unwrap();
+                spool.append(Kind::Event, n, &[b'y'; 100], 1, &spare, true).unwrap();
             }
             let path = segment_path(folder.path(), 1);
             let mut bytes = std::fs::read(&path).unwrap();

@@ -24,8 +24,9 @@ fn main() {
         mask: block_all().unwrap(),
         limits: Limits::default(),
         umask: 0o022,
+        confinement: None,
     };
-    let (launcher, listener, _) = Launcher::new(aegis_observer::filter(false)).unwrap();
+    let (launcher, listener, _) = Launcher::new(aegis_observer::filter(false), || Ok(())).unwrap();
     std::thread::spawn(move || {
         while let Ok(notification) = listener.receive() {
             notification.proceed().unwrap();

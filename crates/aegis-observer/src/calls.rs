@@ -96,6 +96,18 @@ pub enum Shape {
     Reach(u8, bool),
     /// Puts characters into a terminal's input.
     TypeIntoTerminal,
+    /// Sets the mask of modes.
+    Umask,
+    /// Makes a file in memory: its name, the flags.
+    MemoryFile,
+    /// Makes sockets of a kind that can't be governed.
+    Socket,
+    /// Takes on other user or group ids; how many the call names.
+    Identity(u8),
+    /// Steers how another process is scheduled: the argument with its id.
+    Steer(u8),
+    /// Watches a file or directory for changes: the descriptor, and the path.
+    Watch(u8, At),
 }
 
 /// A call of the table.
@@ -293,6 +305,35 @@ pub fn table() -> Vec<Call> {
     ]
 }
 
+/// Returns the calls that are notified where policies are enforced, beside those of [`table`]. Programs of other
+/// architectures don't run there.
+#[must_use]
+pub fn enforced() -> Vec<Call> {
+    use Shape::*;
+    let only = |name, number, shape| call(name, Some(number), 0, shape);
+    vec![
+        only("umask", libc::SYS_umask, Umask),
+        only("memfd_create", libc::SYS_memfd_create, MemoryFile),
+        only("socket", libc::SYS_socket, Socket),
+        only("socketpair", libc::SYS_socketpair, Socket),
+        only("setuid", libc::SYS_setuid, Identity(1)),
+        only("setgid", libc::SYS_setgid, Identity(1)),
+        only("setreuid", libc::SYS_setreuid, Identity(2)),
+        only("setregid", libc::SYS_setregid, Identity(2)),
+        only("setresuid", libc::SYS_setresuid, Identity(3)),
+        only("setresgid", libc::SYS_setresgid, Identity(3)),
+        only("setfsuid", libc::SYS_setfsuid, Identity(1)),
+        only("setfsgid", libc::SYS_setfsgid, Identity(1)),
+        only("sched_setaffinity", libc::SYS_sched_setaffinity, Steer(0)),
+        only("sched_setscheduler", libc::SYS_sched_setscheduler, Steer(0)),
+        only("sched_setparam", libc::SYS_sched_setparam, Steer(0)),
+        only("sched_setattr", libc::SYS_sched_setattr, Steer(0)),
+        only("setpriority", libc::SYS_setpriority, Steer(1)),
+        only("ioprio_set", libc::SYS_ioprio_set, Steer(1)),
+        only("inotify_add_watch", libc::SYS_inotify_add_watch, Watch(0, plain(1))),
+    ]
+}
+
 /// The table, by architecture and number.
 #[derive(Debug)]
 pub struct Table {
@@ -303,7 +344,7 @@ pub struct Table {
 impl Default for Table {
     fn default() -> Self {
         let mut index = Self { native: Vec::new(), i386: Vec::new() };
-        for call in table() {
+        for call in table().into_iter().chain(enforced()) {
             put(&mut index.native, call.native, &call);
             put(&mut index.i386, call.i386, &call);
         }
@@ -345,7 +386,7 @@ pub const NATIVE: u32 = 0xc000_00b7;
 pub const I386: u32 = 0x4000_0003;
 
 /// From here on, numbers are those of the x32 ABI.
-const X32: u32 = 0x4000_0000;
+pub const X32: u32 = 0x4000_0000;
 
 /// Makes the filter: what the table names is notified, everything else goes by. Answered without asking:
 /// `prctl(PR_SET_DUMPABLE, 0)` with success (a process that can't be read blinds the observer), and, unless
@@ -362,18 +403,18 @@ pub fn filter(allow_io_uring: bool) -> Program {
     Program::assemble(&sections)
 }
 
+/// Returns the rules by which calls are notified.
+#[must_use]
+pub fn notified(calls: &[Call], number: impl Fn(&Call) -> Option<u32>) -> Vec<Rule> {
+    let rule = |call: &Call| {
+        Some(Rule { number: number(call)?, conditions: call.conditions.to_vec(), verdict: Verdict::Notify })
+    };
+    calls.iter().filter_map(rule).collect()
+}
+
 fn section(architecture: u32, allow_io_uring: bool, number: impl Fn(&Call) -> Option<u32>) -> Section {
     let native = architecture == NATIVE;
-    let mut rules: Vec<Rule> = table()
-        .iter()
-        .filter_map(|call| {
-            Some(Rule {
-                number: number(call)?,
-                conditions: call.conditions.to_vec(),
-                verdict: Verdict::Notify,
-            })
-        })
-        .collect();
+    let mut rules = notified(&table(), number);
     let prctl = if native { u32::try_from(libc::SYS_prctl).unwrap_or(0) } else { 172 };
     let dumpable = u32::try_from(libc::PR_SET_DUMPABLE).unwrap_or(4);
     rules.push(Rule {

@@ -12,11 +12,12 @@
 //! **Read first:** [`calls`], the table of what is seen; then [`observer`].
 #![forbid(unsafe_code)]
 
+pub mod arguments;
 pub mod calls;
 pub mod evidence;
 pub mod execute;
 pub mod fold;
-mod look;
+pub mod look;
 pub mod mask;
 pub mod network;
 pub mod observer;
@@ -27,5 +28,6 @@ pub mod resolve;
 pub mod summary;
 
 pub use calls::filter;
-pub use observer::{Observer, Settings, Sink, SinkError, Ticket};
+pub use look::Draft;
+pub use observer::{Met, Observer, Settings, Sink, SinkError, Ticket};
 pub use summary::Summary;

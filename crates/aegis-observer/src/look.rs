@@ -12,28 +12,57 @@ use aegis_types::{Action, Clock, Direction, GapReason, Outcome, PreImage, Progra
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::arguments::{Arguments, is_own_mistake, low};
 use crate::calls::{At, Call, Links, OpenFlags, Shape};
 use crate::evidence::{Sign, change_time, file_id};
 use crate::execute;
 use crate::mask;
 use crate::observer::{Observer, Sink};
 use crate::processes::{self, Executing, start_of_stack};
-use crate::resolve::{Base, Caller, Found, Named, PATH_MAX};
+use crate::resolve::{Base, Caller, Found, Named};
 
 /// An action on a resource that comes with another.
-pub(crate) type Also = (Action, Resource);
+pub type Also = (Action, Resource);
 
 /// An event in the making.
 #[derive(Debug)]
-pub(crate) struct Draft {
-    pub(crate) action: Action,
-    pub(crate) resource: Resource,
-    pub(crate) outcome: Outcome,
-    pub(crate) flags: Vec<Cow<'static, str>>,
-    pub(crate) direction: Option<Direction>,
-    pub(crate) pre: Option<PreImage>,
+pub struct Draft {
+    /// What is done.
+    pub action: Action,
+    /// What it is done to.
+    pub resource: Resource,
+    /// How it ends, as far as is known.
+    pub outcome: Outcome,
+    /// Flags of the call that matter.
+    pub flags: Vec<Cow<'static, str>>,
+    /// For a connection that is not an outward one.
+    pub direction: Option<Direction>,
+    /// What the file held before.
+    pub pre: Option<PreImage>,
     /// What policies have to permit as well for it to be permitted, though it makes no entry of its own.
-    pub(crate) also: Vec<Also>,
+    pub also: Vec<Also>,
+}
+
+impl Draft {
+    /// Drafts an action on a path.
+    #[must_use]
+    pub fn on(action: Action, path: &[u8]) -> Self {
+        Self::new(action, Resource::Path(Text::new(path)))
+    }
+
+    /// Drafts an action.
+    #[must_use]
+    pub fn new(action: Action, resource: Resource) -> Self {
+        Self {
+            action,
+            resource,
+            outcome: Outcome::Unknown,
+            flags: Vec::new(),
+            direction: None,
+            pre: None,
+            also: Vec::new(),
+        }
+    }
 }
 
 /// What a look found.
@@ -99,28 +128,24 @@ enum Unread {
 }
 
 impl<S: Sink, C: Clock> Look<'_, S, C> {
+    fn arguments(&self) -> Arguments<'_> {
+        Arguments { tid: self.caller.tid, raw: self.raw, memory: self.memory }
+    }
+
     fn argument(&self, index: u8) -> u64 {
-        self.raw.arguments.get(usize::from(index)).copied().unwrap_or(0)
+        self.arguments().number(index)
     }
 
-    /// Reads the caller's memory; once more by the calling thread, where what was held is that of a program
-    /// that the process does not run any more.
-    fn read<T>(&self, mut read: impl FnMut(&Memory) -> std::io::Result<T>) -> std::io::Result<T> {
-        let held = self.memory.as_deref().map_err(|errno| std::io::Error::from_raw_os_error(*errno));
-        match held.and_then(&mut read) {
-            Err(error) if !is_own_mistake(&error) => read(&Memory::open(self.caller.tid)?),
-            other => other,
-        }
+    fn read<T>(&self, read: impl FnMut(&Memory) -> std::io::Result<T>) -> std::io::Result<T> {
+        self.arguments().read(read)
     }
 
-    /// Reads exactly so much of the caller's memory.
     fn read_exact(&self, address: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        self.read(|memory| memory.read_exact(address, buffer))
+        self.arguments().bytes(address, buffer)
     }
 
-    /// The low 32 bits of an argument, as a descriptor.
     fn descriptor(&self, index: u8) -> i32 {
-        low(self.argument(index)).cast_signed()
+        self.arguments().descriptor(index)
     }
 
     pub(crate) fn look(&self) -> Looked {
@@ -180,6 +205,13 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                     "characters are put into the terminal's input (TIOCSTI): whoever reads it may run them";
                 looked.gaps.push((GapReason::LeftTree, detail.into()));
             }
+            // Not notified but where policies are enforced, and answered there.
+            Shape::Umask
+            | Shape::MemoryFile
+            | Shape::Socket
+            | Shape::Identity(_)
+            | Shape::Steer(_)
+            | Shape::Watch(..) => {}
         }
         looked
     }
@@ -187,17 +219,11 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
     // ---- paths
 
     fn base(&self, at: At) -> Base {
-        match at.dirfd.map(|index| self.descriptor(index)) {
-            Some(fd) if fd != libc::AT_FDCWD => Base::Descriptor(fd),
-            _ => Base::Directory,
-        }
+        self.arguments().base(at)
     }
 
     fn read_path(&self, at: At) -> Result<Vec<u8>, Unread> {
-        let mut path = Vec::with_capacity(256);
-        self.read(|memory| memory.read_string(self.argument(at.path), PATH_MAX, &mut path))
-            .map_err(Unread::Memory)?;
-        Ok(path)
+        self.arguments().path(at).map_err(Unread::Memory)
     }
 
     fn object(&self, at: At, follow: bool) -> Result<Named, Unread> {
@@ -242,8 +268,8 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                 let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC;
                 (flags.bits(), self.argument(1), ResolveFlags::empty())
             }
-            OpenFlags::How(index) => match self.open_how(index) {
-                Ok(how) => how,
+            OpenFlags::How(index) => match self.arguments().open_how(index) {
+                Ok((flags, mode, resolve)) => (low(flags), mode, resolve),
                 Err(error) => return self.unread(looked, Action::FileRead, Unread::Memory(error)),
             },
         };
@@ -308,15 +334,6 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
     /// Opens the folder of a name that is not there, if it was not opened on the way.
     fn folder_of(&self, named: &Named) -> Option<(Arc<OwnedFd>, Vec<u8>)> {
         named.place().or_else(|| self.caller.name(Base::Directory, &named.path).ok()?.place())
-    }
-
-    fn open_how(&self, index: u8) -> std::io::Result<(u32, u64, ResolveFlags)> {
-        let mut bytes = [0; 24];
-        self.read_exact(self.argument(index), &mut bytes)?;
-        let word = |at: usize| -> u64 {
-            bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes).unwrap_or(0)
-        };
-        Ok((low(word(0)), word(8), ResolveFlags::from_bits_retain(word(16))))
     }
 
     fn open_handle(&self, looked: &mut Looked) {
@@ -681,16 +698,7 @@ impl Looked {
             Resource::Path(path) if path.as_bytes().is_empty() => Resource::Unread("an empty path".into()),
             other => other,
         };
-        let draft = Draft {
-            action,
-            resource,
-            outcome,
-            flags: Vec::new(),
-            direction: None,
-            pre: None,
-            also: Vec::new(),
-        };
-        self.drafts.push(draft);
+        self.drafts.push(Draft { outcome, ..Draft::new(action, resource) });
         let last = self.drafts.len() - 1;
         #[expect(clippy::indexing_slicing, reason = "it was pushed in the line above")]
         &mut self.drafts[last]
@@ -736,18 +744,8 @@ fn vanished(named: &Named) -> Option<Sign> {
     Some(Sign::Vanished(folder, name, file_id(&named.file.as_ref()?.stat)))
 }
 
-/// Says whether what a caller named can't be read because it is not there: its call fails just so.
-fn is_own_mistake(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EFAULT | libc::EIO | libc::ENAMETOOLONG))
-}
-
-/// The low half of an argument, which is all that a call with an `int` looks at.
-fn low(argument: u64) -> u32 {
-    u32::try_from(argument & 0xffff_ffff).unwrap_or(0)
-}
-
-/// `S_ISUID` and `S_ISGID` of a mode, by name (`inode(7)`).
-fn owner_flags(mode: u64) -> impl Iterator<Item = Cow<'static, str>> {
+/// Returns `S_ISUID` and `S_ISGID` of a mode, by name (`inode(7)`).
+pub fn owner_flags(mode: u64) -> impl Iterator<Item = Cow<'static, str>> {
     [(0o4000, "SETUID"), (0o2000, "SETGID")]
         .into_iter()
         .filter(move |(bit, _)| mode & bit != 0)
@@ -759,7 +757,9 @@ fn is_directory(named: &Named) -> bool {
     named.file.as_ref().is_some_and(|file| file.kind() == FileType::Directory)
 }
 
-fn open_flag_names(flags: OFlags) -> Vec<Cow<'static, str>> {
+/// Returns the flags of an open that matter to a record, by name.
+#[must_use]
+pub fn open_flag_names(flags: OFlags) -> Vec<Cow<'static, str>> {
     [
         (OFlags::RDWR, "RDWR"),
         (OFlags::WRONLY, "WRONLY"),

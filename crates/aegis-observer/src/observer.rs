@@ -8,25 +8,27 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use aegis_sys::memory::Memory;
 use aegis_sys::seccomp::{Notification, RawCall};
 use aegis_types::{
-    Act, Action, Assurance, Clock, Decision, Event, Gap, GapReason, Moment, Outcome, Process, Program,
-    Refusal, Resource, Text, Timestamp, What,
+    Act, Action, Assurance, Clock, Decision, Event, Gap, GapReason, Moment, Outcome, PreImage, Process,
+    Program, Refusal, Resource, Text, Timestamp, What,
 };
 
 use foldhash::HashMap;
 use globset::GlobSet;
 
+use crate::arguments::Arguments;
 use crate::calls::{Call, I386, Shape, Table};
 use crate::evidence::{Check, Sign};
 use crate::fold;
 use crate::fold::Fold;
 use crate::look::{Also, Draft, Look, Looked};
 use crate::places::Places;
-use crate::preimage::PreImages;
-use crate::processes::{FRESH_US, IdentifyError, Known, Processes, exe};
+use crate::preimage::{Clerk, PreImages};
+use crate::processes::{FRESH_US, IdentifyError, Known, Processes, exe, status_number};
 use crate::resolve::{Caller, is_below};
 use crate::summary::Summary;
 
@@ -64,8 +66,8 @@ pub trait Sink: Send + Sync {
         None
     }
 
-    /// Takes evidence that an event took effect.
-    fn took_effect(&self, ticket: Ticket);
+    /// Takes how an event ended that was recorded as waiting.
+    fn ended(&self, ticket: Ticket, outcome: Outcome);
 
     /// Tells the user something once.
     fn notice(&self, text: &str);
@@ -92,8 +94,83 @@ pub struct Settings {
     pub aegis_home: Vec<u8>,
     /// Files that this process must not open but for its own use of them: the ledger's.
     pub own_files: Vec<PathBuf>,
+    /// What the policies deny does not happen.
+    pub enforce: bool,
     /// The processes of Aegis itself, which nothing of the tree may reach into.
     pub aegis: Vec<u32>,
+}
+
+/// A call whose caller is known.
+#[derive(Debug)]
+pub struct Met<'n> {
+    /// The call, to be answered.
+    pub notification: Notification<'n>,
+    /// What kind of call it is.
+    pub call: Call,
+    /// Its arguments, as the kernel would take them.
+    pub raw: RawCall,
+    /// The caller's process.
+    pub pid: u32,
+    /// The caller, for a record.
+    pub process: Process,
+    /// The caller's process, held.
+    pub pidfd: Arc<OwnedFd>,
+    /// Its memory, or why that can't be read.
+    pub memory: Result<Arc<Memory>, i32>,
+    /// When the call came.
+    pub now: Moment,
+    /// The ends of processes were collected a moment ago: the ids are certain.
+    pub fresh: bool,
+    /// Somebody may have another view of the file system than we have.
+    pub other_views: bool,
+}
+
+impl Met<'_> {
+    /// Returns the call's arguments.
+    #[must_use]
+    pub fn arguments(&self) -> Arguments<'_> {
+        Arguments { tid: self.notification.tid, raw: self.raw, memory: &self.memory }
+    }
+}
+
+/// What the policies say of a call.
+#[derive(Debug)]
+pub struct Ruling {
+    /// What it does, with the decision about each.
+    pub acts: Vec<Act>,
+    /// All of it is permitted.
+    pub allowed: bool,
+}
+
+impl Ruling {
+    /// Denies all of it, for a reason that is no policy.
+    pub fn forbid(&mut self, id: &str) {
+        let policies: Arc<[Arc<str>]> = Arc::from([Arc::from(id)]);
+        for act in &mut self.acts {
+            act.decision = Decision::Deny;
+            act.policies = Arc::clone(&policies);
+        }
+        self.allowed = false;
+    }
+
+    /// Permits all of it, for a reason that is no policy.
+    pub fn permit(&mut self, id: &str) {
+        let policies: Arc<[Arc<str>]> = Arc::from([Arc::from(id)]);
+        for act in &mut self.acts {
+            act.decision = Decision::Allow;
+            act.policies = Arc::clone(&policies);
+        }
+        self.allowed = true;
+    }
+}
+
+/// What was recorded of a call whose outcome is still to be told.
+#[derive(Debug, Default)]
+pub struct Written(Vec<(Ticket, Action, Vec<u8>)>);
+
+impl Written {
+    /// Lets go of it: its outcome was told with it.
+    pub fn forget(self) {}
 }
 
 /// Sees what a process tree does.
@@ -104,6 +181,8 @@ pub struct Observer<S, C> {
     table: Table,
     state: Mutex<State>,
     preimages: PreImages,
+    /// Who keeps former contents where those who answer calls can't.
+    clerk: OnceLock<Clerk>,
     places: Places,
     /// Held while ends are collected.
     collecting: Mutex<()>,
@@ -185,6 +264,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             table: Table::default(),
             state: Mutex::new(state),
             preimages,
+            clerk: OnceLock::new(),
             places: Places::default(),
             collecting: Mutex::new(()),
             collected_us: AtomicU64::new(0),
@@ -231,10 +311,22 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     /// # Errors
     /// The listener does not work any more.
     pub fn handle(&self, notification: Notification<'_>) -> std::io::Result<()> {
+        match self.meet(notification)? {
+            Some(met) => self.observe(met, Assurance::Observed),
+            None => Ok(()),
+        }
+    }
+
+    /// Finds out who makes a call. What needs no more than that is answered at once: then there is nothing.
+    ///
+    /// # Errors
+    /// The listener does not work any more.
+    pub fn meet<'n>(&self, notification: Notification<'n>) -> std::io::Result<Option<Met<'n>>> {
+        let done = |answered: std::io::Result<()>| answered.map(|()| None);
         let tid = notification.tid;
         let raw = as_executed(notification.call);
         let RawCall { architecture, number, .. } = raw;
-        let call = self.table.get(architecture, number);
+        let call = self.table.get(architecture, number).cloned();
         let now = self.clock.now();
         let now_us = now.mono_us;
         let fresh = now_us.saturating_sub(self.collected_us.load(Ordering::Relaxed)) < FRESH_US;
@@ -247,42 +339,53 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                     pid
                 }
                 // It was killed while it waited.
-                Err(IdentifyError::Gone) if !notification.is_valid() => return notification.proceed(),
+                Err(IdentifyError::Gone) if !notification.is_valid() => return done(notification.proceed()),
                 Err(IdentifyError::Gone) => {
                     drop(state);
-                    return self.handle_successor(notification);
+                    return self.meet_successor(notification);
                 }
                 // It can't be kept from ending, and what it did before stands already.
                 Err(IdentifyError::Limit(_))
-                    if call.is_some_and(|call| matches!(call.shape, Shape::Exit | Shape::ExitThread)) =>
+                    if call.as_ref().is_some_and(|c| matches!(c.shape, Shape::Exit | Shape::ExitThread)) =>
                 {
-                    return notification.proceed();
+                    return done(notification.proceed());
                 }
                 Err(error @ IdentifyError::Limit(_)) => {
                     drop(state);
                     // What can't be attributed must not happen.
                     // What takes no record is refused all the same.
                     drop(self.gap(GapReason::Limit, error.to_string(), None));
-                    return notification.refuse(libc::EAGAIN);
+                    return done(notification.refuse(libc::EAGAIN));
                 }
             };
             let mut checks = state.checks.remove(&tid).unwrap_or_default();
-            if call.is_some_and(|call| call.shape == Shape::Exit) {
+            if call.as_ref().is_some_and(|call| call.shape == Shape::Exit) {
                 checks.append(&mut state.checks_of(pid));
             }
             let memory = state.processes.memory_of(pid, tid);
-            let Some(known) = state.processes.get_mut(pid) else { return notification.proceed() };
+            let Some(known) = state.processes.get_mut(pid) else { return done(notification.proceed()) };
             let pidfd = Arc::clone(&known.pidfd);
             (pid, pidfd, memory, state.processes.describe(pid, tid), checks, state.views_differ)
         };
         self.evaluate(checks, &pidfd);
-        let Some(call) = call else { return self.unknown_abi(notification, process) };
+        let Some(call) = call else { return done(self.unknown_abi(notification, process)) };
         if architecture == I386 && self.first_foreign(pid, &process).is_err() {
-            return notification.refuse(libc::EIO);
+            return done(notification.refuse(libc::EIO));
         }
+        Ok(Some(Met { notification, call, raw, pid, process, pidfd, memory, now, fresh, other_views }))
+    }
+
+    /// Records what a call is about to do, and lets it go on; where policies are enforced, only what they permit. What
+    /// it does then is up to its arguments, which can change in between: `assurance` says what stands behind that.
+    ///
+    /// # Errors
+    /// The listener does not work any more.
+    pub fn observe(&self, met: Met<'_>, assurance: Assurance) -> std::io::Result<()> {
+        let Met { notification, call, raw, pid, process, pidfd, memory, now, fresh, other_views } = met;
+        let (tid, now_us) = (notification.tid, now.mono_us);
         let other_view = other_views && Caller::has_other_view(pid, tid);
         let caller = Caller { pid, tid, other_view, places: &self.places, now_us };
-        let look = Look { observer: self, caller, call, raw, pidfd: &pidfd, memory: &memory };
+        let look = Look { observer: self, caller, call: &call, raw, pidfd: &pidfd, memory: &memory };
         let looked = look.look();
         let slow = self.clock.now().mono_us.saturating_sub(now_us) > SLOW_US;
         if (looked.failed || !fresh || slow) && !notification.is_valid() {
@@ -290,9 +393,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             return notification.proceed();
         }
         if looked.unsettles {
-            self.places.unsettle(tid, number, now_us);
+            self.places.unsettle(tid, raw.number, now_us);
         }
-        match self.record(caller, now, &process, call, looked) {
+        match self.record(caller, now, &process, &call, looked, assurance) {
             Ok(None) => notification.proceed(),
             Ok(Some(errno)) => notification.refuse(errno),
             // No record, no grant.
@@ -301,7 +404,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     }
 
     /// The id belongs to another process than before: the end of the first is told, then the second is met.
-    fn handle_successor(&self, notification: Notification<'_>) -> std::io::Result<()> {
+    fn meet_successor<'n>(&self, notification: Notification<'n>) -> std::io::Result<Option<Met<'n>>> {
         self.collect_ends();
         let tid = notification.tid;
         let now_us = self.clock.now().mono_us;
@@ -318,13 +421,14 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             self.tell_end(tid, known);
         }
         if self.state().processes.identify(tid, false, now_us).is_err() {
-            return if notification.is_valid() {
+            let answered = if notification.is_valid() {
                 notification.refuse(libc::EAGAIN)
             } else {
                 notification.proceed()
             };
+            return answered.map(|()| None);
         }
-        self.handle(notification)
+        self.meet(notification)
     }
 
     /// A call by the numbers of x32: refused, and said.
@@ -369,7 +473,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             }
             for (ticket, action, name) in check.acts {
                 // May wait for room: no lock is held.
-                self.sink.took_effect(ticket);
+                self.sink.ended(ticket, Outcome::Ok);
                 self.state().summary.took_effect(action, &name);
             }
         }
@@ -388,6 +492,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         process: &Process,
         call: &Call,
         mut looked: Looked,
+        assurance: Assurance,
     ) -> Result<Option<i32>, SinkError> {
         if looked.unreadable {
             self.first_unreadable(caller.pid, process)?;
@@ -399,24 +504,35 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             self.refusal(call.name, why.to_owned(), process.clone())?;
             self.tell_once(why);
         }
-        let operation = (looked.drafts.len() > 1).then(|| {
-            let mut state = self.state();
-            state.operations += 1;
-            state.operations
-        });
+        let operation = (looked.drafts.len() > 1).then(|| self.next_operation());
+        let act = |draft| self.act(now, process, call, draft, operation, assurance);
+        let mut acts: Vec<Act> = looked.drafts.into_iter().map(act).collect();
+        if acts.iter().any(|act| act.decision == Decision::Deny) {
+            let refused = Outcome::Failed(aegis_sys::errno::name(libc::EACCES));
+            for act in &mut acts {
+                if act.outcome == Outcome::Unknown {
+                    act.outcome = refused;
+                }
+            }
+            looked.signs.clear();
+            looked.executes = None;
+            // What is not there is said to be missing, as it would be without policies.
+            let missing = acts.iter().all(|act| act.outcome == Outcome::Missing);
+            looked.errno = looked.errno.or(Some(if missing { libc::ENOENT } else { libc::EACCES }));
+        }
         // A look at a file system that another process serves may never end, least of all once that has gone.
         looked.signs.retain(|(_, sign)| !sign.may_wait());
         let waiting: Vec<usize> =
             looked.signs.iter().flat_map(|(drafts, _)| drafts.iter().copied()).collect();
-        let mut tickets = Vec::with_capacity(looked.drafts.len());
-        for (index, draft) in looked.drafts.into_iter().enumerate() {
+        let mut tickets = Vec::with_capacity(acts.len());
+        for (index, act) in acts.into_iter().enumerate() {
             let waits = waiting.contains(&index);
-            let name = match &draft.resource {
+            let name = match &act.resource {
                 Resource::Path(path) if waits => path.as_bytes().to_vec(),
                 _ => Vec::new(),
             };
-            let action = draft.action;
-            let ticket = self.record_draft(now, process, call, draft, operation, waits)?;
+            let action = act.action;
+            let ticket = self.record_act(now, act, waits)?;
             tickets.push((ticket, action, name));
         }
         let checks: Vec<Check> = looked
@@ -430,6 +546,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 Check { acts: drafts.iter().filter_map(of).collect(), sign, at_us: now.mono_us }
             })
             .collect();
+        if let Some((path, inode)) = looked.own_socket {
+            self.remember_socket(path, inode);
+        }
         let mut state = self.state();
         if !checks.is_empty() {
             if state.checks.len() >= CHECKS_MAX {
@@ -447,17 +566,6 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             // A file that is held keeps its mount busy.
             state.checks.clear();
         }
-        if let Some((path, inode)) = looked.own_socket {
-            if state.own_sockets.len() >= SOCKETS_MAX || state.bound.len() >= SOCKETS_MAX {
-                // What is forgotten is at worst taken for a socket outside the tree.
-                state.own_sockets.clear();
-                state.bound.clear();
-            }
-            if let Some(inode) = inode {
-                state.bound.insert(inode, path.clone());
-            }
-            state.own_sockets.insert(path);
-        }
         if let Some(known) = state.processes.get_mut(caller.pid) {
             known.executing = looked.executes.or(known.executing);
             known.exit_code = looked.exit_code.or(known.exit_code);
@@ -465,19 +573,19 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         Ok(looked.errno)
     }
 
-    /// Records one draft, unless it is only counted.
-    fn record_draft(
+    /// Makes the act of a draft, with what the policies say of it.
+    fn act(
         &self,
         now: Moment,
         process: &Process,
         call: &Call,
         draft: Draft,
         operation: Option<u64>,
-        waiting: bool,
-    ) -> Result<Option<Ticket>, SinkError> {
+        assurance: Assurance,
+    ) -> Act {
         let mut act = Act {
             action: draft.action,
-            assurance: Assurance::Observed,
+            assurance,
             call: call.name.into(),
             count: None,
             decision: Decision::Observed,
@@ -494,9 +602,171 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             would: None,
         };
         self.judge(&mut act, draft.also, now);
+        if self.settings.enforce {
+            act.decision = act.would.take().unwrap_or(Decision::Observed);
+        }
+        act
+    }
+
+    fn next_operation(&self) -> u64 {
+        let mut state = self.state();
+        state.operations += 1;
+        state.operations
+    }
+
+    /// Says what the policies decide about what a call is about to do: all of it has to be permitted.
+    pub fn rule(&self, met: &Met<'_>, drafts: Vec<Draft>) -> Ruling {
+        let operation = (drafts.len() > 1).then(|| self.next_operation());
+        let act = |draft| self.act(met.now, &met.process, &met.call, draft, operation, Assurance::Enforced);
+        let acts: Vec<Act> = drafts.into_iter().map(act).collect();
+        let allowed = acts.iter().all(|act| act.decision != Decision::Deny);
+        Ruling { acts, allowed }
+    }
+
+    /// Records what was ruled on. Where the outcome is not known yet, it is told by [`Observer::settle`].
+    ///
+    /// # Errors
+    /// It could not be recorded: then it must not happen.
+    pub fn write(
+        &self,
+        met: &Met<'_>,
+        ruling: Ruling,
+        outcome: Option<Outcome>,
+    ) -> Result<Written, SinkError> {
+        let mut written = Vec::with_capacity(ruling.acts.len());
+        for mut act in ruling.acts {
+            act.outcome = outcome.unwrap_or(Outcome::Unknown);
+            let name = match &act.resource {
+                Resource::Path(path) if outcome.is_none() => path.as_bytes().to_vec(),
+                _ => Vec::new(),
+            };
+            let action = act.action;
+            if let Some(ticket) = self.record_act(met.now, act, outcome.is_none())? {
+                written.push((ticket, action, name));
+            }
+        }
+        Ok(Written(written))
+    }
+
+    /// Tells how something ended that was recorded before.
+    pub fn settle(&self, written: Written, outcome: Outcome) {
+        for (ticket, action, name) in written.0 {
+            self.sink.ended(ticket, outcome);
+            if outcome == Outcome::Ok {
+                self.state().summary.took_effect(action, &name);
+            }
+        }
+    }
+
+    /// Records what fails whatever the policies say.
+    ///
+    /// # Errors
+    /// It could not be recorded.
+    pub fn note(&self, met: &Met<'_>, draft: Draft) -> Result<(), SinkError> {
+        let act = Act {
+            action: draft.action,
+            assurance: Assurance::Observed,
+            call: met.call.name.into(),
+            count: None,
+            decision: Decision::Observed,
+            direction: draft.direction,
+            flags: draft.flags,
+            folded: false,
+            operation: None,
+            outcome: draft.outcome,
+            pre: None,
+            process: met.process.clone(),
+            resource: draft.resource,
+            policies: Arc::default(),
+            status: None,
+            would: None,
+        };
+        self.record_act(met.now, act, false).map(drop)
+    }
+
+    /// Keeps what a file holds before it is changed, where it is one whose contents are kept.
+    pub fn former(&self, path: &[u8], file: &Arc<OwnedFd>, stat: &rustix::fs::Stat) -> Option<PreImage> {
+        let is_plain = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile;
+        if !is_plain || !self.is_kept(path) {
+            return None;
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        match self.clerk.get() {
+            Some(clerk) => clerk.before_change(file, size),
+            None => self.preimages.before_change(file, size),
+        }
+    }
+
+    /// Remembers that a file is this session's own, where contents are kept.
+    pub fn made(&self, path: &[u8], folder: &OwnedFd, name: &[u8]) {
+        if self.is_kept(path) {
+            self.preimages.made(folder, name);
+        }
+    }
+
+    /// Lets a thread keep former contents for those that can't reach where they are kept. To be called by one that can.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn employ_clerk(self: &Arc<Self>) -> std::io::Result<()>
+    where
+        S: 'static,
+        C: Clock + Send + Sync + 'static,
+    {
+        let (clerk, jobs) = Clerk::new();
+        let observer = Arc::clone(self);
+        std::thread::Builder::new().name("clerk".into()).stack_size(256 << 10).spawn(move || {
+            while let Ok(job) = jobs.recv() {
+                job.answer(|file, size| observer.preimages.before_change(file, size));
+            }
+        })?;
+        drop(self.clerk.set(clerk));
+        Ok(())
+    }
+
+    /// Says whether a process is one of Aegis itself.
+    #[must_use]
+    pub fn is_of_aegis(&self, pid: u32) -> bool {
+        let aegis = &self.settings.aegis;
+        aegis.contains(&pid) || status_number(pid, "Tgid:").is_some_and(|owner| aegis.contains(&owner))
+    }
+
+    /// Remembers that a process of the tree has bound a Unix socket to this path.
+    pub fn remember_socket(&self, path: Vec<u8>, inode: Option<u64>) {
+        let mut state = self.state();
+        if state.own_sockets.len() >= SOCKETS_MAX || state.bound.len() >= SOCKETS_MAX {
+            // What is forgotten is at worst taken for a socket outside the tree.
+            state.own_sockets.clear();
+            state.bound.clear();
+        }
+        if let Some(inode) = inode {
+            state.bound.insert(inode, path.clone());
+        }
+        state.own_sockets.insert(path);
+    }
+
+    /// Records that something was refused whatever the policies say, and tells of it, once for each reason.
+    ///
+    /// # Errors
+    /// It could not be recorded.
+    pub fn refuse(&self, call: &'static str, why: &'static str, process: &Process) -> Result<(), SinkError> {
+        self.refusal(call, why.to_owned(), process.clone())?;
+        self.tell_once(why);
+        Ok(())
+    }
+
+    /// Records that a process can't be read, once for each.
+    pub fn note_unreadable(&self, pid: u32, process: &Process) {
+        // Its call is refused whether this is recorded or not.
+        drop(self.first_unreadable(pid, process));
+    }
+
+    /// Records one act, unless it is only counted.
+    fn record_act(&self, now: Moment, mut act: Act, waiting: bool) -> Result<Option<Ticket>, SinkError> {
+        let denied = act.is_denied();
         // What is denied is not folded away.
-        if act.would != Some(Decision::Deny) {
-            act.folded = match self.fold(process.pid, &act) {
+        if !denied {
+            act.folded = match self.fold(act.process.pid, &act) {
                 Fold::Counted => return Ok(None),
                 Fold::First => true,
                 Fold::No => false,
@@ -505,11 +775,11 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         {
             let mut state = self.state();
             state.summary.entry(act.action, act.outcome, 0);
-            let reached = act.direction.is_none() && act.outcome != Outcome::Missing;
+            let reached = act.direction.is_none() && !act.outcome.is_failure();
             if act.action == Action::NetConnect && reached {
                 state.summary.host(host_of(&act.resource));
             }
-            if act.would == Some(Decision::Deny) && act.outcome != Outcome::Missing {
+            if denied && act.outcome != Outcome::Missing {
                 state.summary.deny(act.action, &host_of(&act.resource));
             }
         }
@@ -605,7 +875,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         self.sink.record(&event, false).map(drop)
     }
 
-    fn tell_once(&self, text: &'static str) {
+    /// Tells the user something, once.
+    pub fn tell_once(&self, text: &'static str) {
         if self.state().told.insert(text) {
             self.sink.notice(text);
         }
@@ -691,6 +962,10 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         let mut end = act(Action::ProcessExit, Resource::Program(program), Outcome::Ok);
         end.status = status;
         self.judge(&mut end, Vec::new(), self.clock.now());
+        if self.settings.enforce {
+            // Nobody can be kept from ending.
+            end.would = None;
+        }
         self.tell(end, 0);
     }
 

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use aegis_types::PreImage;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
@@ -130,6 +131,46 @@ impl PreImages {
             let _ = rustix::fs::unlink(&temporary);
         }
         stored
+    }
+}
+
+/// Keeps contents for threads that can't reach where they are kept.
+#[derive(Debug)]
+pub struct Clerk(SyncSender<Job>);
+
+/// A file to be looked at, and where to say what was kept.
+#[derive(Debug)]
+pub struct Job {
+    file: Arc<OwnedFd>,
+    size: u64,
+    answer: SyncSender<Option<PreImage>>,
+}
+
+/// How many files may wait.
+const JOBS: usize = 64;
+
+impl Clerk {
+    /// Makes one; what it is asked comes out of the other end.
+    #[must_use]
+    pub fn new() -> (Self, Receiver<Job>) {
+        let (send, receive) = sync_channel(JOBS);
+        (Self(send), receive)
+    }
+
+    /// As [`PreImages::before_change`].
+    #[must_use]
+    pub fn before_change(&self, file: &Arc<OwnedFd>, size: u64) -> Option<PreImage> {
+        let (answer, answered) = sync_channel(1);
+        self.0.send(Job { file: Arc::clone(file), size, answer }).ok()?;
+        answered.recv().ok()?
+    }
+}
+
+impl Job {
+    /// Does it.
+    pub fn answer(self, keep: impl FnOnce(&OwnedFd, u64) -> Option<PreImage>) {
+        // Who asked waits for exactly this.
+        drop(self.answer.send(keep(&self.file, self.size)));
     }
 }
 

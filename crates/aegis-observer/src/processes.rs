@@ -322,6 +322,9 @@ pub fn exe(pid: u32) -> Text {
 /// The parent, among the fields of `/proc/PID/stat` (`proc_pid_stat(5)`, field 4).
 const PPID: usize = 4;
 
+/// The controlling terminal (field 7).
+const TERMINAL: usize = 7;
+
 /// Where the stack of the program starts (field 28).
 const START_STACK: usize = 28;
 
@@ -372,6 +375,32 @@ fn status_line(pid: u32, key: &str) -> Option<String> {
     let text = std::fs::read(format!("/proc/{pid}/status")).ok()?;
     let text = String::from_utf8_lossy(&text);
     text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned)
+}
+
+/// Returns the first word of a line of `/proc/PID/status`.
+#[must_use]
+pub fn status_word(pid: u32, key: &str) -> Option<String> {
+    status_line(pid, key)?.split_whitespace().next().map(str::to_owned)
+}
+
+/// Returns the numbers of a line of `/proc/PID/status`; none where it can't be read.
+#[must_use]
+pub fn status_numbers(pid: u32, key: &str) -> Vec<u32> {
+    let line = status_line(pid, key).unwrap_or_default();
+    line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Says whether a thread has a signal to handle that waits (`proc_pid_status(5)`: pending, not blocked, caught).
+#[must_use]
+pub fn waiting_signals(tid: u32) -> bool {
+    let mask = |key| status_word(tid, key).and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0);
+    (mask("SigPnd:") | mask("ShdPnd:")) & !mask("SigBlk:") & mask("SigCgt:") != 0
+}
+
+/// Returns the device number of a process' controlling terminal, 0 where it has none (`proc_pid_stat(5)`).
+#[must_use]
+pub fn terminal(pid: u32) -> Option<u32> {
+    stat_number(pid, TERMINAL).and_then(|number| u32::try_from(number).ok())
 }
 
 /// Says whether a process is this one or below it.

@@ -111,7 +111,9 @@ impl Caller<'_> {
         format!("/proc/{}/{rest}", self.tid)
     }
 
-    fn base_path(&self, base: Base) -> String {
+    /// Returns a path that leads to what a relative path starts from.
+    #[must_use]
+    pub fn base_path(&self, base: Base) -> String {
         match base {
             Base::Directory => self.proc_path("cwd"),
             Base::Descriptor(fd) => self.proc_path(&format!("fd/{fd}")),
@@ -278,7 +280,10 @@ impl Caller<'_> {
     }
 
     /// Walks a path as the caller would.
-    fn walk(&self, base: Base, path: &[u8], follow: bool) -> Result<Named, Errno> {
+    ///
+    /// # Errors
+    /// As [`Caller::object`].
+    pub fn walk(&self, base: Base, path: &[u8], follow: bool) -> Result<Named, Errno> {
         let root = rustix::fs::open(self.proc_path("root"), O_PATH, Mode::empty())?;
         let mut at = if path.starts_with(b"/") {
             root.try_clone().map_err(|_| Errno::MFILE)?
@@ -423,7 +428,8 @@ fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
 }
 
 /// Appends a path's components to a start that has no slash at its end; `None` where it has a `..`.
-fn normalise(mut start: Vec<u8>, path: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn normalise(mut start: Vec<u8>, path: &[u8]) -> Option<Vec<u8>> {
     start.reserve(path.len() + 1);
     for part in path.split(|b| *b == b'/') {
         match part {
@@ -488,7 +494,10 @@ fn missing(path: Vec<u8>) -> Named {
 }
 
 /// Returns the name that the kernel has for a descriptor of ours.
-fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
+///
+/// # Errors
+/// That of `readlink(2)`.
+pub fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
     Ok(rustix::fs::readlink(link, Vec::new())?.into_bytes())
 }

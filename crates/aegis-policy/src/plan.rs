@@ -130,6 +130,20 @@ impl SandboxPlan {
     }
 }
 
+impl SandboxPlan {
+    /// Says whether a directory must stay where it is: the policies name something at or below it about which they do
+    /// not simply allow everything, and which would be moved out of that.
+    #[must_use]
+    pub fn pins(&self, directory: &str) -> bool {
+        self.files.iter().any(|(_, regions)| {
+            let named = |(path, states): (&String, &[State; 2])| {
+                is_within(path, directory) && states.iter().any(|state| *state != State::Allow)
+            };
+            regions.cells.iter().any(named)
+        })
+    }
+}
+
 impl Regions {
     /// Returns what is said of a path.
     #[must_use]

@@ -182,7 +182,8 @@ pub(crate) fn upwards(path: &str, mut each: impl FnMut(&str)) {
 }
 
 /// Says whether a path is a directory or below it.
-pub(crate) fn is_within(path: &str, folder: &str) -> bool {
+#[must_use]
+pub fn is_within(path: &str, folder: &str) -> bool {
     match path.strip_prefix(folder) {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || (folder == "/" && path.starts_with('/')),
         None => false,

@@ -84,9 +84,10 @@ impl Template {
         }
     }
 
-    /// Returns its files, for a directory and the toolchains that were found; both are absolute paths.
+    /// Returns its files, for a directory, the toolchains that were found, and the folder of the configuration's own
+    /// caches, where it is known; all are absolute paths.
     #[must_use]
-    pub fn files(self, directory: &str, toolchains: &[String]) -> Vec<TemplateFile> {
+    pub fn files(self, directory: &str, toolchains: &[String], caches: Option<&str>) -> Vec<TemplateFile> {
         match self {
             Template::DefaultDeny => {
                 vec![file("default-deny.cedar", include_str!("../templates/default-deny.cedar"))]
@@ -102,9 +103,14 @@ impl Template {
                     .iter()
                     .map(|path| format!(",\n    Aegis::Resource::{}", quoted(path)))
                     .collect();
-                let text = include_str!("../templates/project.cedar")
+                let mut text = include_str!("../templates/project.cedar")
                     .replace("{{toolchains}}", &list)
                     .replace("{{directory}}", &quoted(directory));
+                if let Some(caches) = caches {
+                    text.push_str(
+                        &include_str!("../templates/caches.cedar").replace("{{caches}}", &quoted(caches)),
+                    );
+                }
                 vec![
                     TemplateFile { name: "project.cedar", text },
                     file("plants.cedar", include_str!("../templates/plants.cedar")),

@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use aegis_policy::{Engine, Request, Resource};
+use aegis_policy::{Engine, Request, Resource, SandboxPlan};
 use aegis_types::{Act, Decision, Direction, Resource as On, Text, Timestamp};
 
-/// The policies in force, as a session asks them. What it says is recorded and stops nothing.
+/// The policies in force, as a session asks them. What it says is recorded; whether it is done is up to who asks.
 #[derive(Debug)]
 pub(crate) struct Judge {
     engine: RwLock<Option<Arc<Engine>>>,
+    /// What it says is done: where there is no policy, no.
+    enforces: bool,
     /// When the session started.
     started: Timestamp,
     /// Whether a name was there when the session started, as it was found when this was first asked.
@@ -36,10 +38,22 @@ pub(crate) struct Opinion {
     pub(crate) notice: Option<String>,
 }
 
+impl Opinion {
+    fn denied() -> Self {
+        Self { would: Decision::Deny, policies: Arc::default(), notice: None }
+    }
+}
+
 impl Judge {
     /// Makes a judge that has no opinion yet.
-    pub(crate) fn new(started: Timestamp) -> Self {
-        Self { engine: RwLock::new(None), started, existed: Mutex::default(), told: Mutex::default() }
+    pub(crate) fn new(started: Timestamp, enforces: bool) -> Self {
+        Self {
+            engine: RwLock::new(None),
+            enforces,
+            started,
+            existed: Mutex::default(),
+            told: Mutex::default(),
+        }
     }
 
     /// Puts policies in force.
@@ -51,6 +65,11 @@ impl Judge {
     /// Returns the SHA-256 of the set in force.
     pub(crate) fn hash(&self) -> Option<String> {
         self.engine().map(|engine| engine.policies().hash().to_owned())
+    }
+
+    /// Returns what a kernel can be told of the set in force.
+    pub(crate) fn plan(&self) -> Option<SandboxPlan> {
+        self.engine().map(|engine| SandboxPlan::of(&engine))
     }
 
     /// Says whether there are policies.
@@ -67,7 +86,9 @@ impl Judge {
         if is_nameless(&act.resource) {
             return None;
         }
-        let engine = self.engine()?;
+        let Some(engine) = self.engine() else {
+            return self.enforces.then(Opinion::denied);
+        };
         let exe = act.process.exe.to_string_lossy();
         let flag = |name: &str| act.flags.iter().any(|flag| flag == name);
         let existed = || match &act.resource {
@@ -106,7 +127,7 @@ impl Judge {
                 ask(Resource::Program { exe: &exe, command: &command, arguments: &arguments })
             }
             // What is not known can't be permitted.
-            On::Unread(_) => Opinion { would: Decision::Deny, policies: Arc::default(), notice: None },
+            On::Unread(_) => Opinion::denied(),
         })
     }
 

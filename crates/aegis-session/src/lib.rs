@@ -14,6 +14,7 @@
 //! **Read first:** [`plan`], what a session is told; [`front`], where it starts; [`process`], where the work is.
 #![forbid(unsafe_code)]
 
+mod foreman;
 pub mod front;
 pub mod guard;
 mod judge;
@@ -25,6 +26,6 @@ pub mod wire;
 mod workers;
 
 pub use front::{Finished, run};
-pub use plan::{Plan, PolicyPlan, SessionError};
+pub use plan::{Enforce, Plan, PolicyPlan, SessionError};
 pub use policies::PolicyFiles;
 pub use wire::Report;

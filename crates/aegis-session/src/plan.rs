@@ -31,6 +31,10 @@ pub struct Plan {
     pub observer: Settings,
     /// The policies that are asked.
     pub policy: PolicyPlan,
+    /// What enforces the policies; nothing where they are only asked.
+    pub enforce: Option<Enforce>,
+    /// A temporary directory that was made for the session and goes with it.
+    pub tmp: Option<PathBuf>,
     /// Files to execute, in this order, as `execvp(3)` does.
     pub candidates: Vec<CString>,
     /// The arguments, the program's name first.
@@ -43,6 +47,15 @@ pub struct Plan {
     pub limits: Limits,
     /// The caller's mask of modes (`umask(2)`).
     pub umask: u32,
+}
+
+/// What enforces a session's policies.
+#[derive(Debug, Clone)]
+pub struct Enforce {
+    /// The ABI of Landlock that this kernel has.
+    pub landlock: u32,
+    /// The agent runs as root.
+    pub root: bool,
 }
 
 /// The policies of a session.

@@ -52,7 +52,13 @@ pub(crate) struct SessionPolicy {
 }
 
 impl SessionPolicy {
-    pub(crate) fn new(plan: PolicyPlan, start: &SessionStart, id: SessionId, known: HashSet<String>) -> Self {
+    pub(crate) fn new(
+        plan: PolicyPlan,
+        start: &SessionStart,
+        id: SessionId,
+        known: HashSet<String>,
+        enforces: bool,
+    ) -> Self {
         let subject = Subject {
             agent: start.agent.clone(),
             session: id.to_string(),
@@ -62,7 +68,7 @@ impl SessionPolicy {
             reserved: plan.reserved,
         };
         Self {
-            judge: Arc::new(Judge::new(SystemClock.now().wall)),
+            judge: Arc::new(Judge::new(SystemClock.now().wall, enforces)),
             files: plan.files,
             policies: plan.policies,
             subject,

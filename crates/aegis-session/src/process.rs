@@ -10,18 +10,19 @@ use aegis_ledger::recorder::Trouble;
 use aegis_ledger::recovery::LiveFolder;
 use aegis_ledger::{Ledger, LedgerError, Receipt, RecordError, Recorder};
 use aegis_observer::{Observer, Sink, SinkError, Ticket};
+use aegis_sandbox::{Hull, Layers, Supervisor, filter, privileges};
 use aegis_sys::clock::{SystemClock, monotonic_us};
 use aegis_sys::launch::{self, Launcher, Step};
 use aegis_sys::process::{self, Change};
-use aegis_sys::seccomp::Listener;
 use aegis_sys::signals::{self, Mask, Signal, Signals};
 use aegis_types::{
-    Act, Clock as _, Decision, Event, ExitStatus, SessionEnd, SessionId, Text, Timestamp, What,
+    Act, Clock as _, Decision, Event, ExitStatus, Outcome, SessionEnd, SessionId, Text, Timestamp, What,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 
+use crate::foreman::{Foreman, Waiting};
 use crate::judge::Judge;
-use crate::plan::Plan;
+use crate::plan::{Enforce, Plan};
 use crate::policies::with_stack;
 use crate::policy::SessionPolicy;
 use crate::wire::{Report, ToFront, ToSession, Wire};
@@ -44,6 +45,9 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How often is looked after a policy set that is on its way into the ledger.
 const SOON: Duration = Duration::from_millis(2);
+
+/// How often is looked whether callers that wait have gone or have a signal to handle.
+const SWEEP: Duration = Duration::from_millis(20);
 
 /// The sink of a session: its recorder, and the front for notices.
 #[derive(Debug)]
@@ -76,9 +80,9 @@ impl Sink for SessionSink {
         Some((opinion.would, opinion.policies))
     }
 
-    fn took_effect(&self, ticket: Ticket) {
+    fn ended(&self, ticket: Ticket, outcome: Outcome) {
         // Without it the outcome stays unknown, which is true as well.
-        drop(self.recorder.took_effect(Receipt::Spooled(ticket.0)));
+        drop(self.recorder.ended(Receipt::Spooled(ticket.0), outcome));
     }
 
     fn notice(&self, text: &str) {
@@ -121,6 +125,14 @@ impl Failure {
     }
 }
 
+/// What enforces the policies.
+struct Enforced {
+    supervisor: Arc<Supervisor<SessionSink, SystemClock>>,
+    waiting: Waiting,
+    /// The hull of the set that the session started with: it stays.
+    hull: Hull,
+}
+
 struct Session {
     id: SessionId,
     ledger: PathBuf,
@@ -131,6 +143,7 @@ struct Session {
     observer: Arc<SessionObserver>,
     policy: SessionPolicy,
     workers: Workers,
+    enforced: Option<Enforced>,
     folder: Option<LiveFolder>,
     /// Readable when the ledger has failed.
     failed: Arc<OwnedFd>,
@@ -160,9 +173,11 @@ impl Session {
         let failed = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(Failure::new)?;
         let failed = Arc::new(failed);
         let trouble = tell_trouble(Arc::clone(&wire), Arc::clone(&failed));
-        let recorder =
-            Arc::new(Recorder::start(ledger, plan.id, folder.path(), trouble).map_err(Failure::new)?);
-        let policy = SessionPolicy::new(plan.policy, &plan.start, plan.id, known);
+        let recorder = Arc::new(
+            Recorder::start(ledger, plan.id, folder.path(), plan.enforce.is_some(), trouble)
+                .map_err(Failure::new)?,
+        );
+        let policy = SessionPolicy::new(plan.policy, &plan.start, plan.id, known, plan.enforce.is_some());
         let sink = SessionSink {
             recorder: Arc::clone(&recorder),
             front: Arc::clone(&wire),
@@ -178,7 +193,8 @@ impl Session {
             guard,
             signals: Signals::new().map_err(Failure::new)?,
             recorder,
-            workers: Workers::new(Arc::clone(&observer)),
+            workers: Workers::observing(Arc::clone(&observer)),
+            enforced: None,
             observer,
             policy,
             folder: Some(folder),
@@ -199,16 +215,18 @@ impl Session {
             mask,
             limits: plan.limits,
             umask: plan.umask,
+            confinement: None,
         };
-        session.launch(allow_io_uring, command, plan.start)?;
+        session.launch(plan.enforce, allow_io_uring, command, plan.start)?;
         Ok(session)
     }
 
     /// Records the start, durably, then starts the agent.
     fn launch(
         &mut self,
+        enforce: Option<Enforce>,
         allow_io_uring: bool,
-        command: launch::Command,
+        mut command: launch::Command,
         start: aegis_types::SessionStart,
     ) -> Result<(), Failure> {
         let name = command.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -216,11 +234,9 @@ impl Session {
         let start = start.and_then(|start| Ok((start, self.policy.begin(&self.recorder)?)));
         // While the disk writes, all else is made ready.
         let prepared = self.policy.prepare().map_err(Failure::new);
-        let ready = prepared.and_then(|()| {
-            listen(allow_io_uring).and_then(|(launcher, listener)| {
-                self.workers.start(listener).map_err(Failure::new)?;
-                Ok(launcher)
-            })
+        let ready = prepared.and_then(|()| match enforce {
+            None => self.listen(allow_io_uring),
+            Some(enforce) => self.confine(&enforce, &mut command),
         });
         let start = start.and_then(|(start, policy)| {
             start.wait(START_PATIENCE)?;
@@ -252,6 +268,46 @@ impl Session {
             }
         }
         self.let_go_of_descriptors().map_err(Failure::new)
+    }
+
+    /// Lets the observer answer.
+    fn listen(&mut self, allow_io_uring: bool) -> Result<Launcher, Failure> {
+        let filter = aegis_observer::filter(allow_io_uring);
+        let (launcher, listener, ()) = Launcher::new(filter, || Ok(())).map_err(|e| not_listening(&e))?;
+        self.workers.start(Arc::new(listener)).map_err(Failure::new)?;
+        Ok(launcher)
+    }
+
+    /// Puts the agent, and who executes calls for it, into the hull of the policies, and lets a supervisor answer.
+    fn confine(&mut self, enforce: &Enforce, command: &mut launch::Command) -> Result<Launcher, Failure> {
+        let plan =
+            self.policy.judge.plan().ok_or_else(|| Failure::new("there are no policies to enforce"))?;
+        let hull = Hull::of(&plan);
+        let (abi, root) = (enforce.landlock, enforce.root);
+        let inside = hull.clone();
+        let prepare = move || {
+            let layers = Layers::make(&inside, abi)?;
+            if root {
+                privileges::drop_most()?;
+            }
+            layers.hull.enforce()?;
+            Ok((Foreman::start()?, layers.own))
+        };
+        let choices = filter::Choices { root, own_ipc: false };
+        let launched = Launcher::new(filter::filter(choices), prepare);
+        let (launcher, listener, (foreman, layer)) = launched.map_err(|error| not_listening(&error))?;
+        command.confinement = Some(launch::Confinement { layer, own_processes: false });
+        let listener = Arc::new(listener);
+        let waiting = Waiting::new(foreman.clone());
+        waiting.listen(Arc::clone(&listener));
+        self.observer.employ_clerk().map_err(Failure::new)?;
+        let supervisor =
+            Arc::new(Supervisor::new(Arc::clone(&self.observer), plan, Box::new(waiting.clone())));
+        let answering = Arc::clone(&supervisor);
+        self.workers.let_answer(Arc::new(move |notification| answering.handle(notification)), foreman);
+        self.workers.start(listener).map_err(Failure::new)?;
+        self.enforced = Some(Enforced { supervisor, waiting, hull });
+        Ok(launcher)
     }
 
     /// What was handed down belongs to the agent alone from now on.
@@ -288,6 +344,9 @@ impl Session {
                 return self.finish();
             }
             self.workers.relieve()?;
+            if let Some(enforced) = &self.enforced {
+                enforced.waiting.sweep();
+            }
             self.look_at_policies();
             self.release();
         }
@@ -295,10 +354,23 @@ impl Session {
 
     /// Takes policies that have changed into force, where they are valid.
     fn look_at_policies(&mut self) {
-        if let Some(notice) = self.policy.look(&self.recorder, monotonic_us()) {
-            // The front may have gone.
-            drop(self.wire.try_send(&ToFront::Notice(notice)));
+        let Some(mut notice) = self.policy.look(&self.recorder, monotonic_us()) else { return };
+        if let Some(enforced) = &self.enforced
+            && let Some(plan) = self.policy.judge.plan()
+        {
+            let beyond = Hull::of(&plan).beyond(&enforced.hull);
+            enforced.supervisor.take_plan(plan);
+            if let Some(first) = beyond.first() {
+                let more =
+                    if beyond.len() > 1 { format!(" and {} more", beyond.len() - 1) } else { String::new() };
+                notice.push_str(&format!(
+                    "; what they permit anew on {first}{more} takes effect at the next start, since the kernel's rules \
+                     can't be widened"
+                ));
+            }
         }
+        // The front may have gone.
+        drop(self.wire.try_send(&ToFront::Notice(notice)));
     }
 
     fn patience(&self) -> Timespec {
@@ -307,6 +379,8 @@ impl Session {
             _ => TICK,
         };
         let wait = if self.policy.is_coming() { wait.min(SOON) } else { wait };
+        let waits = self.enforced.as_ref().is_some_and(|enforced| enforced.waiting.any());
+        let wait = if waits { wait.min(SWEEP) } else { wait };
         Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: i64::from(wait.subsec_nanos()) }
     }
 
@@ -517,22 +591,19 @@ const HOST_MAX: usize = 120;
 /// How many signals are remembered that the front has not told of.
 const HEARD_MAX: usize = 64;
 
-fn listen(allow_io_uring: bool) -> Result<(Launcher, Listener), Failure> {
-    match Launcher::new(aegis_observer::filter(allow_io_uring)) {
-        Ok((launcher, listener, _)) => Ok((launcher, listener)),
-        Err(error) => {
-            let why = match error.raw_os_error() {
-                Some(libc::EBUSY) => "another supervisor already listens to this process' system calls (a session of \
-                                      another Aegis home, or a container tool): one can't run inside the other"
-                    .to_owned(),
-                Some(libc::ENOSYS | libc::EINVAL) => {
-                    format!("this kernel has no seccomp user notification ({error}); `aegis setup` says what is missing")
-                }
-                _ => format!("the seccomp filter can't be installed: {error}"),
-            };
-            Err(Failure::new(why))
+/// Says why nothing can be supervised.
+fn not_listening(error: &io::Error) -> Failure {
+    Failure::new(match error.raw_os_error() {
+        Some(libc::EBUSY) => {
+            "another supervisor already listens to this process' system calls (a session of another \
+                              Aegis home, or a container tool): one can't run inside the other"
+                .to_owned()
         }
-    }
+        Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP) => {
+            format!("this kernel lacks what is needed ({error}); `aegis setup` says what is missing")
+        }
+        _ => format!("the agent can't be confined or observed: {error}"),
+    })
 }
 
 pub(crate) fn event(what: What) -> Event {

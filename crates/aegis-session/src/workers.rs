@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aegis_sys::clock::monotonic_us;
-use aegis_sys::seccomp::Listener;
+use aegis_sys::seccomp::{Listener, Notification};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::foreman::Foreman;
 use crate::process::SessionObserver;
 
 /// The most threads: so many calls of the tree may wait for one another, by a file system that the tree serves.
@@ -23,9 +24,15 @@ const STUCK_US: u64 = 200_000;
 /// How often the ends of processes are collected at least.
 const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// Who answers a call.
+pub(crate) type Handler = Arc<dyn Fn(Notification<'_>) -> io::Result<()> + Send + Sync>;
+
 /// The threads that answer notifications.
 pub(crate) struct Workers {
     observer: Arc<SessionObserver>,
+    /// Who answers, and on what kind of thread: an own one, or one in the agent's hull.
+    handler: Handler,
+    foreman: Option<Foreman>,
     listener: Option<Arc<Listener>>,
     /// For each thread, since when it is busy; 0 while it waits.
     busy: Vec<Arc<AtomicU64>>,
@@ -33,15 +40,32 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn new(observer: Arc<SessionObserver>) -> Self {
-        Self { observer, listener: None, busy: Vec::new(), broken: Arc::new(AtomicBool::new(false)) }
+    /// Lets the observer answer, on threads of this process.
+    pub(crate) fn observing(observer: Arc<SessionObserver>) -> Self {
+        let answering = Arc::clone(&observer);
+        let handler: Handler = Arc::new(move |notification| answering.handle(notification));
+        Self {
+            observer,
+            handler,
+            foreman: None,
+            listener: None,
+            busy: Vec::new(),
+            broken: Arc::new(AtomicBool::new(false)),
+        }
     }
 
-    /// Starts the first thread.
-    pub(crate) fn start(&mut self, listener: Listener) -> io::Result<()> {
-        self.listener = Some(Arc::new(listener));
+    /// Lets another answer, on threads that the foreman starts.
+    pub(crate) fn let_answer(&mut self, handler: Handler, foreman: Foreman) {
+        self.handler = handler;
+        self.foreman = Some(foreman);
+    }
+
+    /// Starts the first thread; where it is in the hull, a second: each call there can take longer.
+    pub(crate) fn start(&mut self, listener: Arc<Listener>) -> io::Result<()> {
+        self.listener = Some(listener);
         self.collect()?;
-        self.add()
+        self.add()?;
+        if self.foreman.is_some() { self.add() } else { Ok(()) }
     }
 
     /// Starts the thread that records the ends of processes. It may have to wait for room in the spool, which
@@ -67,20 +91,25 @@ impl Workers {
         let Some(listener) = self.listener.clone() else { return Ok(()) };
         let busy = Arc::new(AtomicU64::new(0));
         let known = Arc::clone(&busy);
-        let observer = Arc::clone(&self.observer);
+        let handler = Arc::clone(&self.handler);
         let broken = Arc::clone(&self.broken);
-        std::thread::Builder::new().name("observer".into()).stack_size(aegis_policy::source::STACK).spawn(
-            move || {
-                while let Ok(notification) = listener.receive() {
-                    busy.store(monotonic_us(), Ordering::Relaxed);
-                    if observer.handle(notification).is_err() {
-                        break;
-                    }
-                    busy.store(0, Ordering::Relaxed);
+        let work = move || {
+            while let Ok(notification) = listener.receive() {
+                busy.store(monotonic_us(), Ordering::Relaxed);
+                if handler(notification).is_err() {
+                    break;
                 }
-                broken.store(true, Ordering::Release);
-            },
-        )?;
+                busy.store(0, Ordering::Relaxed);
+            }
+            broken.store(true, Ordering::Release);
+        };
+        match &self.foreman {
+            Some(foreman) => foreman.run("opener", work)?,
+            None => {
+                let thread = std::thread::Builder::new().name("observer".into());
+                thread.stack_size(aegis_policy::source::STACK).spawn(work)?;
+            }
+        }
         self.busy.push(known);
         Ok(())
     }

@@ -12,8 +12,9 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, Signal};
 
 use crate::bpf::Program;
+use crate::landlock::Layer;
 use crate::process::Limits;
-use crate::seccomp::{self, Features, Listener};
+use crate::seccomp::{self, Listener};
 use crate::{inherited, signals};
 
 /// What to start, with everything prepared: nothing is allocated between fork and exec.
@@ -33,6 +34,17 @@ pub struct Command {
     pub limits: Limits,
     /// The mask of modes to give it (`umask(2)`).
     pub umask: u32,
+    /// What it is confined by; nothing where it is only observed.
+    pub confinement: Option<Confinement>,
+}
+
+/// What only the agent is confined by, beside what the launcher's thread is.
+#[derive(Debug)]
+pub struct Confinement {
+    /// The Landlock layer of its own.
+    pub layer: Layer,
+    /// It is in a process id namespace that its parent is not in.
+    pub own_processes: bool,
 }
 
 /// A step of starting that failed.
@@ -42,9 +54,13 @@ pub enum Step {
     Fork,
     /// Going to the directory.
     Directory,
+    /// Confining it.
+    Confine,
     /// The exec.
     Exec,
 }
+
+const STEPS: [Step; 4] = [Step::Fork, Step::Directory, Step::Confine, Step::Exec];
 
 /// Why the agent did not start.
 #[derive(Debug)]
@@ -65,16 +81,24 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Starts the thread, with the filter on it.
+    /// Starts the thread, with the filter on it. Before that, the thread runs `prepare`: what that puts on it is on the
+    /// agent as well, and on the threads that it starts.
     ///
     /// # Errors
-    /// As [`seccomp::listen`].
-    pub fn new(program: Program) -> io::Result<(Self, Listener, Features)> {
+    /// As [`seccomp::listen`], or that of `prepare`.
+    pub fn new<T: Send + 'static>(
+        program: Program,
+        prepare: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<(Self, Listener, T)> {
         let (ready, is_ready) = sync_channel(1);
         let (orders, take_order) = sync_channel::<Prepared>(1);
         let (answer, answers) = sync_channel(1);
         std::thread::Builder::new().name("launcher".into()).stack_size(256 << 10).spawn(move || {
-            let listening = seccomp::no_new_privileges().and_then(|()| seccomp::listen(&program));
+            let listening = seccomp::no_new_privileges().and_then(|()| {
+                let prepared = prepare()?;
+                let (listener, _) = seccomp::listen(&program)?;
+                Ok((listener, prepared))
+            });
             let failed = listening.is_err();
             if ready.send(listening).is_err() || failed {
                 return;
@@ -88,8 +112,8 @@ impl Launcher {
             }
         })?;
         let gone = |_| io::Error::other("the launcher thread ended");
-        let (listener, features) = is_ready.recv().map_err(gone)??;
-        Ok((Self { orders, answers }, listener, features))
+        let (listener, prepared) = is_ready.recv().map_err(gone)??;
+        Ok((Self { orders, answers }, listener, prepared))
     }
 
     /// Starts the agent and returns its process id once the exec has succeeded.
@@ -128,12 +152,26 @@ struct Prepared {
     mask: signals::Mask,
     limits: Limits,
     umask: u32,
+    confinement: Option<Confinement>,
     report: (std::os::fd::OwnedFd, std::os::fd::OwnedFd),
 }
 
 // SAFETY: the pointers point into strings that the same value owns, on the heap; moving it to another thread
 // moves neither.
 unsafe impl Send for Prepared {}
+
+impl Confinement {
+    /// Runs in the child: keeps back every descriptor but the standard ones, then puts the layer on it. Both allocate
+    /// nothing.
+    fn confine(&self) -> io::Result<()> {
+        // SAFETY: sets the flag of descriptors; none is closed under anybody.
+        let kept = unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
+        if kept != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.layer.enforce()
+    }
+}
 
 impl Prepared {
     fn new(command: Command) -> io::Result<Self> {
@@ -154,6 +192,7 @@ impl Prepared {
             mask: command.mask,
             limits: command.limits,
             umask: command.umask,
+            confinement: command.confinement,
             report: rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?,
         })
     }
@@ -182,7 +221,7 @@ impl Prepared {
             Ok(_) => {
                 // It ends at once; what it says was said.
                 drop(crate::process::wait_for(child, true));
-                let step = if message[0] == Step::Directory as u8 { Step::Directory } else { Step::Exec };
+                let step = STEPS.into_iter().find(|step| *step as u8 == message[0]).unwrap_or(Step::Exec);
                 Err(failed(step, io::Error::from_raw_os_error(i32::from(message[1]))))
             }
             Err(error) => Err(failed(Step::Exec, error.into())),
@@ -193,7 +232,10 @@ impl Prepared {
     fn become_agent(&self, parent: Pid) -> (Step, i32) {
         let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(0);
         let died = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-        if died.is_err() || rustix::process::getppid() != Some(parent) {
+        // From within a namespace of its own, its parent has no id.
+        let own_processes = self.confinement.as_ref().is_some_and(|confinement| confinement.own_processes);
+        let expected = if own_processes { None } else { Some(parent) };
+        if died.is_err() || rustix::process::getppid() != expected {
             return (Step::Fork, libc::ESRCH);
         }
         // A process that is not dumpable can't be read: what it executes could not be named.
@@ -222,6 +264,11 @@ impl Prepared {
             unsafe { libc::signal(signal, if ignored { libc::SIG_IGN } else { libc::SIG_DFL }) };
         }
         drop(signals::restore(&self.mask));
+        if let Some(confinement) = &self.confinement
+            && let Err(error) = confinement.confine()
+        {
+            return (Step::Confine, error.raw_os_error().unwrap_or(0));
+        }
         let mut result = libc::ENOENT;
         for (file, shell) in self.candidates.iter().zip(&self.shell) {
             // SAFETY: all vectors end with null and own their strings.

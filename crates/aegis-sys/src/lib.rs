@@ -9,8 +9,10 @@
 
 pub mod bpf;
 pub mod clock;
+pub mod errno;
 pub mod files;
 pub mod inherited;
+pub mod landlock;
 pub mod launch;
 pub mod memory;
 pub mod probe;

@@ -91,6 +91,16 @@ pub fn fork(child: impl FnOnce() -> i32) -> io::Result<u32> {
     }
 }
 
+/// Gives this thread a mask of modes and a working directory of its own, which no other thread shares.
+///
+/// # Errors
+/// That of `unshare(2)`.
+pub fn own_umask() -> io::Result<()> {
+    // SAFETY: with this flag the call changes nothing but what umask(2) and chdir(2) of this thread act on; no memory or
+    // descriptor is touched.
+    if unsafe { libc::unshare(libc::CLONE_FS) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Ends this process at once: no destructors, no flushing. For processes made by [`fork`].
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process; nothing runs after it.

@@ -136,8 +136,29 @@ impl Listener {
         }
     }
 
-    fn answer(&self, id: u64, error: i32, flags: u32) -> io::Result<()> {
-        let mut response = libc::seccomp_notif_resp { id, val: 0, error, flags };
+    /// Says whether the caller of a notification that was put aside still waits.
+    #[must_use]
+    pub fn waits(&self, id: u64) -> bool {
+        self.is_valid(id)
+    }
+
+    fn is_valid(&self, id: u64) -> bool {
+        // SAFETY: the kernel reads one 64-bit number.
+        let valid =
+            unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) };
+        // Nothing else says that the caller has gone.
+        valid == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOENT)
+    }
+
+    /// Takes up again a notification that was put aside.
+    #[expect(clippy::needless_pass_by_value, reason = "what was put aside is taken up once")]
+    pub fn resume(&self, parked: Parked) -> Notification<'_> {
+        let Parked { id, tid, call } = parked;
+        Notification { listener: self, id, answered: false, tid, call }
+    }
+
+    fn answer(&self, id: u64, error: i32, value: i64, flags: u32) -> io::Result<()> {
+        let mut response = libc::seccomp_notif_resp { id, val: value, error, flags };
         loop {
             // SAFETY: the kernel reads one such structure.
             let sent =
@@ -161,12 +182,7 @@ impl Notification<'_> {
     /// another process with its id.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        let id = &raw const self.id;
-        // SAFETY: the kernel reads one 64-bit number.
-        let valid =
-            unsafe { libc::ioctl(self.listener.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, id) };
-        // Nothing else says that the caller has gone.
-        valid == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOENT)
+        self.listener.is_valid(self.id)
     }
 
     /// Lets the kernel execute the call, with whatever its arguments are by then.
@@ -176,7 +192,7 @@ impl Notification<'_> {
     pub fn proceed(mut self) -> io::Result<()> {
         self.answered = true;
         let flag = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(1);
-        self.listener.answer(self.id, 0, flag)
+        self.listener.answer(self.id, 0, 0, flag)
     }
 
     /// Makes the call fail with this errno.
@@ -185,15 +201,77 @@ impl Notification<'_> {
     /// That of the ioctl; not where the caller went away.
     pub fn refuse(mut self, errno: i32) -> io::Result<()> {
         self.answered = true;
-        self.listener.answer(self.id, -errno, 0)
+        self.listener.answer(self.id, -errno, 0, 0)
     }
+
+    /// Makes the call return this, without executing it.
+    ///
+    /// # Errors
+    /// That of the ioctl; not where the caller went away.
+    pub fn value(mut self, value: i64) -> io::Result<()> {
+        self.answered = true;
+        self.listener.answer(self.id, 0, value, 0)
+    }
+
+    /// Gives the caller a descriptor of the same open file, and makes the call return its number, in one step
+    /// (Linux 5.14). Where the caller can't take it, its call fails with that errno, which is returned.
+    ///
+    /// # Errors
+    /// That of the ioctl; not where the caller went away.
+    pub fn give(mut self, fd: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<Result<(), i32>> {
+        let request = libc::seccomp_notif_addfd {
+            id: self.id,
+            flags: u32::try_from(libc::SECCOMP_ADDFD_FLAG_SEND).unwrap_or(2),
+            srcfd: fd.as_raw_fd().cast_unsigned(),
+            newfd: 0,
+            newfd_flags: if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
+        };
+        loop {
+            // SAFETY: the kernel reads one such structure.
+            let given = unsafe {
+                libc::ioctl(self.listener.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const request)
+            };
+            if given >= 0 {
+                self.answered = true;
+                return Ok(Ok(()));
+            }
+            let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+            match error {
+                libc::EINTR => {}
+                // The caller was killed meanwhile; nobody waits any more.
+                libc::ENOENT | libc::EINPROGRESS => {
+                    self.answered = true;
+                    return Ok(Ok(()));
+                }
+                _ => return self.refuse(error).map(|()| Err(error)),
+            }
+        }
+    }
+
+    /// Puts it aside: the caller waits until it is taken up again and answered.
+    pub fn park(mut self) -> Parked {
+        self.answered = true;
+        Parked { id: self.id, tid: self.tid, call: self.call }
+    }
+}
+
+/// A notification that was put aside; see [`Listener::resume`].
+#[derive(Debug)]
+#[must_use = "the caller waits until it is taken up again"]
+pub struct Parked {
+    /// Its number.
+    pub id: u64,
+    /// The calling thread.
+    pub tid: u32,
+    /// What it calls.
+    pub call: RawCall,
 }
 
 impl Drop for Notification<'_> {
     fn drop(&mut self) {
         if !self.answered {
             // Nothing more can be done where even this fails; the listener is then closed.
-            drop(self.listener.answer(self.id, -libc::EPERM, 0));
+            drop(self.listener.answer(self.id, -libc::EPERM, 0, 0));
         }
     }
 }

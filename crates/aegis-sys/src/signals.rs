@@ -210,3 +210,39 @@ pub fn name(number: i32) -> String {
     };
     known.to_owned()
 }
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+/// Lets blocking calls of this thread be interrupted by [`interrupt`], and returns the thread's id for it.
+///
+/// # Errors
+/// That of `sigaction(2)` or `pthread_sigmask(3)`.
+pub fn be_interruptible() -> io::Result<u32> {
+    let number = libc::SIGRTMAX();
+    // SAFETY: the handler does nothing, and whatever an all-zero action leaves open is empty; without SA_RESTART a call
+    // that waits ends. The set is initialised before it is used.
+    let only = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+        if libc::sigaction(number, &raw const action, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut only = std::mem::zeroed();
+        libc::sigemptyset(&raw mut only);
+        libc::sigaddset(&raw mut only, number);
+        only
+    };
+    set(libc::SIG_UNBLOCK, &only)?;
+    Ok(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned())
+}
+
+/// Interrupts what a thread of this process waits in, where it is interruptible.
+///
+/// # Errors
+/// That of `tgkill(2)`: ESRCH where it has gone.
+pub fn interrupt(tid: u32) -> io::Result<()> {
+    let me = std::process::id().cast_signed();
+    // SAFETY: sends a signal whose handler does nothing to a thread of this process.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, me, tid.cast_signed(), libc::SIGRTMAX()) };
+    if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::errno::ErrnoName;
+
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
@@ -86,15 +88,66 @@ words! {
     }
 }
 
-words! {
-    /// How an observed call ended.
-    Outcome {
-        /// It took effect; there is evidence.
-        Ok = "ok",
-        /// Its target was not there.
-        Missing = "missing",
-        /// It was attempted; the kernel's answer is not known.
-        Unknown = "unknown",
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// It took effect; there is evidence.
+    Ok,
+    /// Its target was not there.
+    Missing,
+    /// It was attempted; the kernel's answer is not known.
+    Unknown,
+    /// It failed with this errno.
+    Failed(ErrnoName),
+}
+
+impl Outcome {
+    /// Returns the word that stands for it in records and output.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Missing => "missing",
+            Outcome::Unknown => "unknown",
+            Outcome::Failed(errno) => errno.word(),
+        }
+    }
+
+    /// Returns the outcome that `word` stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "ok" => Some(Outcome::Ok),
+            "missing" => Some(Outcome::Missing),
+            "unknown" => Some(Outcome::Unknown),
+            _ => ErrnoName::from_word(word).map(Outcome::Failed),
+        }
+    }
+
+    /// Says whether it is certain that nothing was done: its target was not there, or it failed.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Outcome::Missing | Outcome::Failed(_))
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+impl<'de> Deserialize<'de> for Outcome {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::from_word(&word)
+            .ok_or_else(|| serde::de::Error::invalid_value(serde::de::Unexpected::Str(&word), &"an outcome"))
     }
 }
 
@@ -116,6 +169,10 @@ mod tests {
             assert_eq!(Action::from_word(action.word()), Some(*action));
         }
         assert_eq!(Action::from_word("fileread"), None);
+        for word in ["ok", "missing", "unknown", "EACCES", "ENOENT"] {
+            assert_eq!(Outcome::from_word(word).map(Outcome::word), Some(word));
+        }
+        assert_eq!(Outcome::from_word("EWHATEVER"), None);
         assert!(Action::ALL.is_sorted_by_key(|action| action.word()));
     }
 }

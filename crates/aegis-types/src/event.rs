@@ -120,6 +120,14 @@ pub struct Act {
     pub would: Option<Decision>,
 }
 
+impl Act {
+    /// Says whether policies deny it, or would where they are not enforced.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.decision == Decision::Deny || self.would == Some(Decision::Deny)
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !*value

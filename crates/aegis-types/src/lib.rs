@@ -9,12 +9,14 @@
 pub mod action;
 pub mod bytes;
 pub mod elsewhere;
+pub mod errno;
 pub mod event;
 pub mod id;
 pub mod time;
 
 pub use action::{Action, Assurance, Decision, Direction, Outcome};
 pub use bytes::Text;
+pub use errno::ErrnoName;
 pub use event::{
     Act, Endpoint, Event, ExitStatus, Gap, GapReason, LedgerStart, PolicyChange, PolicyFault, PolicyFile,
     PolicySet, PolicyText, PreImage, Process, Program, Refusal, Resource, Seal, Seam, SessionEnd,

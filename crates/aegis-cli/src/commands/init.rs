@@ -93,7 +93,7 @@ struct Made {
 
 fn make(home: &Home, wanted: &Wanted) -> Result<Made, CliError> {
     let Wanted { name, directory, .. } = wanted;
-    let (files, toolchains) = policy_files(wanted)?;
+    let (files, toolchains) = policy_files(wanted, &home.folder(name))?;
     home.create()?;
     let folder = home.make_folder(name)?;
     let place = folder.join("policies");
@@ -146,7 +146,7 @@ struct NewFile {
 }
 
 /// Returns the policy files, checked, and the toolchains that they name.
-fn policy_files(wanted: &Wanted) -> Result<(Vec<NewFile>, Vec<String>), CliError> {
+fn policy_files(wanted: &Wanted, folder: &Path) -> Result<(Vec<NewFile>, Vec<String>), CliError> {
     let Some(template) = Template::named(&wanted.policy) else {
         let sources = policies::chosen(&wanted.policy, &wanted.directory)?;
         check(&sources)?;
@@ -158,7 +158,7 @@ fn policy_files(wanted: &Wanted) -> Result<(Vec<NewFile>, Vec<String>), CliError
         };
         return Ok((sources.into_iter().map(file).collect(), Vec::new()));
     };
-    let files: Vec<TemplateFile> = policies::template_files(template, &wanted.directory)?;
+    let files: Vec<TemplateFile> = policies::template_files(template, &wanted.directory, Some(folder))?;
     let sources = |file: &TemplateFile| Source {
         origin: Origin::Configuration,
         path: file.name.to_owned(),
@@ -202,11 +202,11 @@ fn report(wanted: &Wanted, made: &Made) -> Result<(), CliError> {
         let hosts: Vec<String> = wanted.hosts.iter().map(ToString::to_string).collect();
         writeln!(out, "  hosts       {}", hosts.join(", "))?;
     }
-    writeln!(out, "try it        aegis wrap --name {name} -- CMD")?;
     writeln!(
         out,
-        "then          aegis audit query {name} --would deny   (what the policies would have denied)"
+        "try it        aegis run --config {name} --dry-run -- CMD   (denies nothing, says what would be)"
     )?;
+    writeln!(out, "then          aegis run --config {name} -- CMD")?;
     Ok(out.flush()?)
 }
 
@@ -251,7 +251,7 @@ fn ask(home: &Home, options: &Init) -> Result<Wanted, CliError> {
                     hosts: Vec::new(),
                     active: false,
                 };
-                policy_files(&wanted)?;
+                policy_files(&wanted, &home.folder(&wanted.name))?;
                 Ok(text.to_owned())
             })?
         }

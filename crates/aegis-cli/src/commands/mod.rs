@@ -1,5 +1,6 @@
 //! The commands, a file for each.
 
+mod agent;
 mod audit;
 mod config;
 mod diff;
@@ -13,6 +14,7 @@ mod list;
 mod log;
 mod policy;
 mod proof;
+mod run;
 mod session;
 mod setup;
 mod status;
@@ -35,13 +37,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
         return Ok(0);
     }
     let home = Home::find(arguments.home).map_err(|error| match &arguments.command {
-        Command::Wrap(_) => error.with_code(125),
+        Command::Wrap(_) | Command::Run(_) => error.with_code(125),
         Command::Diff(_) => error.with_code(diff::TROUBLE),
         _ => error,
     })?;
     match arguments.command {
         Command::Init(options) => init::run(&home, options).map(|()| 0),
         Command::Wrap(options) => wrap::run(&home, options),
+        Command::Run(options) => run::run(&home, options),
         Command::Log(options) => log::run(&home, &options).map(|()| 0),
         Command::Diff(options) => diff::run(&home, &options).map_err(|error| error.with_code(diff::TROUBLE)),
         Command::List(json) => list::list(&home, &json).map(|()| 0),

@@ -161,7 +161,7 @@ pub(crate) fn generate(name: &str, directory: Option<&Path>) -> Result<(), CliEr
     let directory = std::fs::canonicalize(directory)
         .map_err(|error| CliError::usage(format!("{}: {error}", directory.display())))?;
     let mut out = output::out();
-    for (index, file) in policies::template_files(template, &directory)?.into_iter().enumerate() {
+    for (index, file) in policies::template_files(template, &directory, None)?.into_iter().enumerate() {
         if index > 0 {
             writeln!(out, "\n// ---- {}\n", file.name)?;
         }

@@ -35,7 +35,7 @@ use crate::error::CliError;
 use mistake::Mistake;
 use shape::Table;
 
-pub(crate) use choices::{Observing, Platform};
+pub(crate) use choices::{Isolation, Observing, Platform};
 pub(crate) use configuration::Configuration;
 pub(crate) use file::read;
 pub(crate) use home_files::{Global, ORGANISATION, Organisation};

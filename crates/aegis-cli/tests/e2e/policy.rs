@@ -367,7 +367,7 @@ fn a_check_says_who_decided_and_where_that_stands() {
     );
     assert!(
         shown.contains(&format!(
-            "forbidden by plants:git-hooks ({}:7)",
+            "forbidden by plants:git-hooks ({}:8)",
             policies(&world).join("plants.cedar").display()
         )),
         "{shown}"

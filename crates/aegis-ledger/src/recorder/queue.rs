@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use aegis_types::Outcome;
+
 use crate::spool::Kind;
 use crate::store::Class;
 
@@ -19,8 +21,8 @@ pub(super) struct About {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) about: About,
-    /// There is evidence that it took effect.
-    pub(super) took_effect: bool,
+    /// How it ended, where that came to be known behind it.
+    pub(super) outcome: Option<Outcome>,
     /// The segment of the spool that it stands in.
     pub(super) segment: u64,
     pub(super) bytes: Range<usize>,
@@ -69,7 +71,7 @@ mod tests {
     fn a_queue_keeps_the_bytes_of_what_stays() {
         let queued = |n: u64, bytes| Queued {
             about: About { kind: Kind::Event, n, at: 0, class: Class { kind: 0, action: None } },
-            took_effect: false,
+            outcome: None,
             segment: 1,
             bytes,
         };

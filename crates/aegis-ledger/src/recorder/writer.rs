@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use aegis_sys::clock::monotonic_us;
 use aegis_sys::segment::Mapping;
-use aegis_types::SessionId;
+use aegis_types::{Outcome, SessionId};
 
 use super::queue::{Queue, Queued};
 use super::{OBSERVER, Order, Orders, RETRY, Shared, Trouble, lock};
 use crate::LedgerError;
 use crate::schedule::Seals;
-use crate::spool::{Kind, discard_before};
+use crate::spool::{Kind, discard_before, outcome_of};
 use crate::store::{Appended, Entry, KINDS, Ledger, SEAL_RECORDS, Sealing};
 
 /// How long the writer waits for more before it commits, in microseconds.
@@ -85,13 +85,13 @@ impl Writer {
             if left.is_zero() || !more(&orders) {
                 break;
             }
-            if self.shared.prepare.load(Ordering::Acquire) {
+            if self.wants_segment() {
                 drop(orders);
                 self.prepare();
                 orders = lock(&self.shared.orders);
                 continue;
             }
-            let idle = |o: &mut Orders| more(o) && !self.shared.prepare.load(Ordering::Acquire);
+            let idle = |o: &mut Orders| more(o) && !self.wants_segment();
             let waited = self.shared.wake.wait_timeout_while(orders, left, idle);
             orders = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -99,13 +99,14 @@ impl Writer {
         (std::mem::take(&mut orders.durable), orders.stop)
     }
 
+    /// Says whether the spool's next segment is to be made here.
+    fn wants_segment(&self) -> bool {
+        self.shared.maker.is_none() && self.shared.prepare.load(Ordering::Acquire)
+    }
+
     /// Makes the spool's next segment, so that who appends need not.
     fn prepare(&self) {
-        // Who holds the spool may wait for this thread.
-        let made = match self.shared.spool.try_lock() {
-            Ok(mut spooling) => spooling.spool.prepare(),
-            Err(_) => Ok(None),
-        };
+        let made = lock(&self.shared.spare).make();
         self.shared.prepare.store(false, Ordering::Release);
         // What went wrong is met and told by who appends.
         if let Ok(Some(mapping)) = made {
@@ -159,17 +160,21 @@ impl Writer {
         std::mem::swap(&mut self.taken, &mut *lock(&self.shared.queue));
         self.shared.room.notify_all();
         self.pending.take_from(&mut self.taken);
-        // Evidence comes behind what it is of, mostly close.
-        let took: Vec<u64> =
-            self.pending.events.iter().filter(|e| e.about.kind == Kind::Took).map(|e| e.about.n).collect();
-        self.pending.events.retain(|event| event.about.kind != Kind::Took);
-        for n in took {
+        // How an event ended comes behind it, mostly close.
+        let Queue { events, arena } = &self.pending;
+        let ended: Vec<(u64, Outcome)> = events
+            .iter()
+            .filter(|event| event.about.kind == Kind::Ended)
+            .filter_map(|event| Some((event.about.n, outcome_of(arena.get(event.bytes.clone())?)?)))
+            .collect();
+        self.pending.events.retain(|event| event.about.kind != Kind::Ended);
+        for (n, outcome) in ended {
             if let Ok(at) = self.pending.events.binary_search_by_key(&n, |event| event.about.n)
                 && let Some(event) = self.pending.events.get_mut(at)
                 && event.about.kind == Kind::Waiting
             {
                 event.about.kind = Kind::Event;
-                event.took_effect = true;
+                event.outcome = Some(outcome);
             }
         }
     }
@@ -216,7 +221,10 @@ fn entries(queue: &Queue, session: SessionId, range: Range<usize>) -> Vec<Entry<
             producer: OBSERVER,
             n: Some(event.about.n),
             recovered: false,
-            bytes: if event.took_effect { took_effect(bytes) } else { Cow::Borrowed(bytes) },
+            bytes: match event.outcome {
+                Some(outcome) => with_outcome(bytes, outcome),
+                None => Cow::Borrowed(bytes),
+            },
             at: event.about.at,
             class: event.about.class,
         }
@@ -257,15 +265,15 @@ fn commit(
 /// What an action says of its outcome while that is not known. Before it in an event stand only words of our
 /// own, so the first place is the one.
 const UNKNOWN: &[u8] = b"\"outcome\":\"unknown\"";
-const OK: &[u8] = b"\"outcome\":\"ok\"";
 
-/// Returns an event's bytes with the outcome `ok` in place of `unknown`.
-fn took_effect(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// Returns an event's bytes with this outcome in place of `unknown`.
+fn with_outcome(bytes: &[u8], outcome: Outcome) -> Cow<'_, [u8]> {
     let Some(at) = bytes.windows(UNKNOWN.len()).position(|part| part == UNKNOWN) else {
         return Cow::Borrowed(bytes);
     };
     let (before, rest) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
-    Cow::Owned([before, OK, rest.get(UNKNOWN.len()..).unwrap_or_default()].concat())
+    let known = format!("\"outcome\":\"{}\"", outcome.word());
+    Cow::Owned([before, known.as_bytes(), rest.get(UNKNOWN.len()..).unwrap_or_default()].concat())
 }
 
 #[cfg(test)]
@@ -275,8 +283,10 @@ mod tests {
     #[test]
     fn a_known_outcome_takes_the_place_of_the_unknown_one() {
         let event = br#"{"flags":["X"],"outcome":"unknown","path":"\"outcome\":\"unknown\""}"#;
-        let expected = br#"{"flags":["X"],"outcome":"ok","path":"\"outcome\":\"unknown\""}"#;
-        assert_eq!(took_effect(event), &expected[..]);
-        assert_eq!(took_effect(b"{}"), &b"{}"[..]);
+        let expected = br#"{"flags":["X"],"outcome":"ENOSPC","path":"\"outcome\":\"unknown\""}"#;
+        let failed = outcome_of(b"ENOSPC").unwrap();
+        assert_eq!(with_outcome(event, failed), &expected[..]);
+        assert_eq!(with_outcome(b"{}", Outcome::Ok), &b"{}"[..]);
+        assert_eq!((outcome_of(b""), outcome_of(b"nonsense")), (Some(Outcome::Ok), None));
     }
 }

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use aegis_types::{Action, Clock, Direction, Endpoint, Outcome, Resource, Text};
 
-use super::{Look, Looked, Unread, low};
+use super::{Look, Looked, Unread};
+use crate::arguments::low;
 use crate::calls::{NATIVE, Shape};
 use crate::evidence::{self, Sign};
 use crate::network::{self, Address};

@@ -63,7 +63,7 @@ impl System {
     /// Takes them from the template.
     pub(super) fn new(bounds: &Bounds) -> Self {
         // The directory is named by none of those that are kept.
-        let files = Template::Project.files("/", &bounds.toolchains);
+        let files = Template::Project.files("/", &bounds.toolchains, None);
         let text = files.iter().find(|file| file.name == "project.cedar").map(|file| file.text.as_str());
         let mut pieces = pieces(text.unwrap_or_default());
         pieces.retain(|piece| !OF_PROJECT.contains(&piece.id.as_str()));
@@ -119,7 +119,7 @@ struct Plants {
 }
 
 static PLANTS: LazyLock<Plants> = LazyLock::new(|| {
-    let files = Template::Project.files("/", &[]);
+    let files = Template::Project.files("/", &[], None);
     let text = files.iter().find(|file| file.name == "plants.cedar").map(|file| file.text.as_str());
     let pieces = pieces(text.unwrap_or_default());
     let all = format!("{}\npermit (principal, action, resource);", text.unwrap_or_default());

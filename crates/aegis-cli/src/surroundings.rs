@@ -1,0 +1,122 @@
+//! What an agent of `run` finds around it: an environment without secrets, a temporary directory of its own, caches that
+//! nobody else uses.
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use aegis_types::SessionId;
+
+use crate::config::Configuration;
+use crate::error::CliError;
+use crate::home::{environment as variable, make_private, set_in_environment};
+
+/// Variables that are handed down. What is not here could hold a secret, or name code that a program loads.
+const HANDED_DOWN: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "COLORTERM",
+    "TERM_PROGRAM",
+    "TERM_PROGRAM_VERSION",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_ADDRESS",
+    "LC_COLLATE",
+    "LC_CTYPE",
+    "LC_IDENTIFICATION",
+    "LC_MEASUREMENT",
+    "LC_MESSAGES",
+    "LC_MONETARY",
+    "LC_NAME",
+    "LC_NUMERIC",
+    "LC_PAPER",
+    "LC_TELEPHONE",
+    "LC_TIME",
+    "TZ",
+    "COLUMNS",
+    "LINES",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "CI",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "NVM_DIR",
+    "PYENV_ROOT",
+    "PYENV_VERSION",
+    "GOROOT",
+    "JAVA_HOME",
+    "VIRTUAL_ENV",
+    "GIT_AUTHOR_NAME",
+    "GIT_AUTHOR_EMAIL",
+    "GIT_COMMITTER_NAME",
+    "GIT_COMMITTER_EMAIL",
+    "SOURCE_DATE_EPOCH",
+];
+
+/// Variables that say where a package manager keeps what it fetched, and the folder of the cache that is.
+const CACHES: &[(&str, &str)] = &[
+    ("XDG_CACHE_HOME", "xdg"),
+    ("CARGO_HOME", "cargo"),
+    ("npm_config_cache", "npm"),
+    ("PIP_CACHE_DIR", "pip"),
+    ("GOCACHE", "go-build"),
+    ("GOMODCACHE", "go-mod"),
+    ("GOTMPDIR", "go-tmp"),
+];
+
+/// Makes the temporary directory of a session; it is removed with the session's end.
+pub(crate) fn make_tmp(id: SessionId) -> Result<PathBuf, CliError> {
+    let place = variable("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    let failed = |path: &Path, error: &dyn std::fmt::Display| {
+        CliError::failed(format!("no temporary directory can be made in {}: {error}", path.display()))
+            .hint("set TMPDIR to a directory that you can write to")
+    };
+    let place = std::fs::canonicalize(&place).map_err(|error| failed(&place, &error))?;
+    let path = place.join(format!("aegis-{id}"));
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mkdir(&path, mode).map_err(|error| failed(&place, &error))?;
+    Ok(path)
+}
+
+/// Returns the folder of a configuration's own caches.
+pub(crate) fn caches(folder: &Path) -> PathBuf {
+    folder.join("sandbox").join("cache")
+}
+
+/// Returns the environment of an agent, as `NAME=value`.
+pub(crate) fn environment(
+    configuration: &Configuration,
+    tmp: &Path,
+    start_in: &Path,
+) -> Result<Vec<CString>, CliError> {
+    let mut all: Vec<(String, OsString)> =
+        HANDED_DOWN.iter().filter_map(|name| Some(((*name).to_owned(), set_in_environment(name)?))).collect();
+    let mut set = |name: &str, value: &Path| all.push((name.to_owned(), value.as_os_str().to_owned()));
+    for name in ["TMPDIR", "TMP", "TEMP"] {
+        set(name, tmp);
+    }
+    set("PWD", start_in);
+    let caches = caches(&configuration.folder);
+    make_private(&configuration.folder.join("sandbox"))?;
+    make_private(&caches)?;
+    for (name, folder) in CACHES {
+        let folder = caches.join(folder);
+        make_private(&folder)?;
+        set(name, &folder);
+    }
+    let line = |(name, value): (String, OsString)| {
+        let bytes = [name.as_bytes(), b"=", &value.into_vec()].concat();
+        CString::new(bytes).map_err(|_| CliError::failed("a variable of the environment has a zero byte"))
+    };
+    all.into_iter().map(line).collect()
+}

@@ -1,0 +1,265 @@
+//! What a path means to a caller, as descriptors: what is decided on is what is acted on.
+//!
+//! A path is resolved once. What is there is held by an `O_PATH` descriptor, whose name the kernel tells; what is not
+//! there by the directory that would hold it.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::Arc;
+
+use aegis_observer::resolve::{Base, Caller, Named, PATH_MAX, normalise, path_of};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+const O_PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// A file that is there.
+#[derive(Debug, Clone)]
+pub(crate) struct Object {
+    /// An `O_PATH` descriptor of it.
+    pub(crate) fd: Arc<OwnedFd>,
+    /// Its name.
+    pub(crate) path: Vec<u8>,
+    /// What it is.
+    pub(crate) stat: Stat,
+}
+
+impl Object {
+    fn new(fd: impl Into<Arc<OwnedFd>>, path: Vec<u8>) -> Result<Self, Errno> {
+        let fd = fd.into();
+        let stat = rustix::fs::fstat(&fd)?;
+        Ok(Self { fd, path, stat })
+    }
+
+    pub(crate) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    /// Returns a path by which calls without a form for descriptors reach exactly this file.
+    pub(crate) fn link(&self) -> String {
+        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
+    }
+}
+
+/// A name in a directory, for calls that act on names and don't follow them.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    /// The directory.
+    pub(crate) folder: Arc<OwnedFd>,
+    /// The last component as the caller wrote it, slashes behind it included.
+    pub(crate) name: Vec<u8>,
+    /// The whole path.
+    pub(crate) path: Vec<u8>,
+}
+
+impl Slot {
+    /// Returns what stands there.
+    pub(crate) fn stat(&self) -> Result<Stat, Errno> {
+        rustix::fs::statat(&self.folder, self.bare_name(), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// Holds what stands there; a link is not followed.
+    pub(crate) fn object(&self) -> Result<Object, Errno> {
+        let flags = O_PATH | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.folder, self.bare_name(), flags, Mode::empty())?;
+        Object::new(fd, self.path.clone())
+    }
+
+    fn bare_name(&self) -> &[u8] {
+        let end = self.name.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+        self.name.get(..end).filter(|name| !name.is_empty()).unwrap_or(b".")
+    }
+}
+
+/// What a path leads to.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is there.
+    There(Object),
+    /// It is not; where its directory is, that.
+    Missing(Vec<u8>, Option<Slot>),
+}
+
+/// Returns the path as absolute text, where no more is needed to know what it means if it holds no links: no `..`, no
+/// slash at the end, nothing of `/proc`, and a base that has a name.
+pub(crate) fn plain(caller: &Caller<'_>, base: Base, path: &[u8]) -> Option<Vec<u8>> {
+    if path.is_empty() || path.ends_with(b"/") || path.ends_with(b"/.") || path == b"." {
+        return None;
+    }
+    let start = if path.starts_with(b"/") {
+        Vec::new()
+    } else {
+        let start = rustix::fs::readlink(caller.base_path(base), Vec::new()).ok()?.into_bytes();
+        if !start.starts_with(b"/") || start.ends_with(b" (deleted)") {
+            return None;
+        }
+        if start == b"/" { Vec::new() } else { start }
+    };
+    let text = normalise(start, path)?;
+    // The root itself is a directory that is opened in its own right; links of `/proc` mean another to us.
+    (text.len() < PATH_MAX && text != b"/" && !is_proc(&text)).then_some(text)
+}
+
+fn is_proc(path: &[u8]) -> bool {
+    path == b"/proc" || path.starts_with(b"/proc/")
+}
+
+/// Finds what a path means; `follow` says whether a link at its end is followed.
+///
+/// # Errors
+/// It can't be resolved, for another reason than that it is not there.
+pub(crate) fn find(
+    caller: &Caller<'_>,
+    base: Base,
+    path: &[u8],
+    follow: bool,
+    how: ResolveFlags,
+) -> Result<Found, Errno> {
+    if path.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    let flags = if follow { O_PATH } else { O_PATH | OFlags::NOFOLLOW };
+    let start = start(caller, base, path, how)?;
+    let from = start.as_ref();
+    match open(from, path, flags, how) {
+        Ok(fd) => {
+            let name = path_of(&fd)?;
+            if !is_proc(&name) {
+                return Object::new(fd, name).map(Found::There);
+            }
+            // `self` and its kin led to us.
+        }
+        Err(Errno::NOENT) => {
+            if let Some(found) = missing(from, path, how)? {
+                return Ok(found);
+            }
+        }
+        // A link of `/proc`, perhaps, or too many.
+        Err(Errno::LOOP) => {}
+        Err(error) => return Err(error),
+    }
+    if !how.is_empty() {
+        // Confined to what it starts from, which such links are not.
+        return Err(Errno::XDEV);
+    }
+    walked(caller.walk(base, path, follow)?)
+}
+
+fn start(caller: &Caller<'_>, base: Base, path: &[u8], how: ResolveFlags) -> Result<Option<OwnedFd>, Errno> {
+    if path.starts_with(b"/") && !how.contains(ResolveFlags::IN_ROOT) {
+        return Ok(None);
+    }
+    rustix::fs::open(caller.base_path(base), O_PATH, Mode::empty()).map(Some).map_err(|error| match error {
+        // No such descriptor.
+        Errno::NOENT => Errno::BADF,
+        other => other,
+    })
+}
+
+fn open(from: Option<&OwnedFd>, path: &[u8], flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
+    let how = how | ResolveFlags::NO_MAGICLINKS;
+    match from {
+        Some(from) => rustix::fs::openat2(from, path, flags, Mode::empty(), how),
+        None => rustix::fs::openat2(CWD, path, flags, Mode::empty(), how),
+    }
+}
+
+/// Finds the directory of what is not there; nothing where that takes more than one look.
+fn missing(
+    from: Option<&OwnedFd>,
+    path: &[u8],
+    how: ResolveFlags,
+) -> Result<Option<Found>, Errno> {
+    let (folder, name) = split(path);
+    if matches!(name, b"" | b"." | b"..") {
+        return Ok(None);
+    }
+    let Ok(directory) = open(from, folder, O_PATH | OFlags::DIRECTORY, how) else { return Ok(None) };
+    let at = path_of(&directory)?;
+    if is_proc(&at) && how.is_empty() {
+        return Ok(None);
+    }
+    match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => {
+            let path = join(&at, name);
+            let slot = Slot { folder: Arc::new(directory), name: name.to_vec(), path: path.clone() };
+            Ok(Some(Found::Missing(path, Some(slot))))
+        }
+        // A link that leads nowhere; or it has come meanwhile.
+        _ if how.is_empty() => Ok(None),
+        _ => Err(Errno::NOENT),
+    }
+}
+
+fn walked(named: Named) -> Result<Found, Errno> {
+    let Named { path, file, folder } = named;
+    if let Some(found) = file {
+        let fd = found.fd.ok_or(Errno::NOENT)?;
+        return Object::new(fd, path).map(Found::There);
+    }
+    let slot = folder.map(|folder| Slot { folder, name: split(&path).1.to_vec(), path: path.clone() });
+    Ok(Found::Missing(path, slot))
+}
+
+/// Finds the directory that a call acts in, and the name in it.
+///
+/// # Errors
+/// The directory is not there, or can't be resolved.
+pub(crate) fn slot(caller: &Caller<'_>, base: Base, path: &[u8]) -> Result<Slot, Errno> {
+    if path.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    let (folder, name) = split(path);
+    let slashes = path.ends_with(b"/");
+    let directory = match find(caller, base, folder, true, ResolveFlags::empty())? {
+        Found::There(object) if object.is_directory() => object,
+        Found::There(_) => return Err(Errno::NOTDIR),
+        Found::Missing(..) => return Err(Errno::NOENT),
+    };
+    let full = match name {
+        // What these name can't be removed, made or moved: the call fails by itself.
+        b"" | b"." | b".." => directory.path.clone(),
+        _ => join(&directory.path, name),
+    };
+    let mut name = if name.is_empty() { b".".to_vec() } else { name.to_vec() };
+    if slashes {
+        name.push(b'/');
+    }
+    Ok(Slot { folder: directory.fd, name, path: full })
+}
+
+/// Holds what a descriptor of the caller's is of.
+///
+/// # Errors
+/// EBADF where it is not open.
+pub(crate) fn descriptor(caller: &Caller<'_>, fd: i32) -> Result<Object, Errno> {
+    let base = if fd == libc::AT_FDCWD { Base::Directory } else { Base::Descriptor(fd) };
+    let found = rustix::fs::open(caller.base_path(base), O_PATH, Mode::empty());
+    let held = found.map_err(|error| if error == Errno::NOENT { Errno::BADF } else { error })?;
+    let path = path_of(&held)?;
+    Object::new(held, path)
+}
+
+/// Splits a path into its directory, `.` where it has none, and its last component without the slashes behind it.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+    let trimmed = path.get(..end).unwrap_or_default();
+    match trimmed.iter().rposition(|byte| *byte == b'/') {
+        // With its slash: what stands before it must be a directory.
+        Some(at) => (path.get(..=at).unwrap_or(b"/"), trimmed.get(at + 1..).unwrap_or_default()),
+        None if trimmed.is_empty() => (b"/", b""),
+        None => (b".", trimmed),
+    }
+}
+
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = folder.to_vec();
+    if path != b"/" {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}

@@ -1,0 +1,328 @@
+//! Answering the calls of a tree whose policies are enforced.
+//!
+//! [`Supervisor::handle`] takes a notification, and answers it on every way through. A call that names a file goes
+//! through four steps: its arguments are copied, its path is resolved to descriptors, the policies are asked about the
+//! names that the kernel has for those, and the call is executed on them. It is recorded before it has an effect, and
+//! the outcome behind it.
+//!
+//! All of this runs on threads in the agent's hull, whose ids are those of the agent.
+
+mod change;
+mod names;
+mod open;
+mod processes;
+mod sockets;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use aegis_observer::arguments::is_own_mistake;
+use aegis_observer::calls::Shape;
+use aegis_observer::observer::{Ruling, Written};
+use aegis_observer::places::Places;
+use aegis_observer::resolve::Caller;
+use aegis_observer::{Draft, Met, Observer, Sink};
+use aegis_policy::plan::SandboxPlan;
+use aegis_sys::seccomp::{Notification, Parked};
+use aegis_types::{Action, Assurance, Clock, Outcome, Resource, Text};
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use crate::place::{Found, Object};
+
+/// Runs what may block for long, each on a thread of its own in the agent's hull.
+pub trait Blocking: Send + Sync {
+    /// Executes `work` for a caller that waits; its answer goes to the caller. The work is interrupted when the caller
+    /// dies or has a signal to handle.
+    fn run(
+        &self,
+        parked: Parked,
+        work: Box<dyn FnOnce() -> Result<OwnedFd, Errno> + Send>,
+        close_on_exec: bool,
+    );
+}
+
+/// The ids that stand for what no policy can open.
+pub mod ids {
+    /// Processes of Aegis itself.
+    pub const PROCESSES: &str = "aegis:process";
+    /// The network, which `run` does not yet open.
+    pub const NETWORK: &str = "aegis:network";
+    /// A directory above a name that a policy says something else about.
+    pub const PINNED: &str = "aegis:pinned";
+}
+
+/// Answers the calls of one session.
+pub struct Supervisor<S, C> {
+    observer: Arc<Observer<S, C>>,
+    blocking: Box<dyn Blocking>,
+    /// What may be moved hangs on it.
+    plan: RwLock<Arc<SandboxPlan>>,
+    /// The terminals whose other end was opened within the tree, by their number.
+    terminals: Mutex<HashMap<u32, Object>>,
+    /// Masks of modes, by process; emptied whenever one is set.
+    umasks: Mutex<HashMap<u32, Mode>>,
+    /// Never used: nothing is remembered of paths.
+    places: Places,
+    /// The session process.
+    me: u32,
+}
+
+impl<S, C> std::fmt::Debug for Supervisor<S, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervisor").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic ends the process; what is behind a lock is never half-changed by one that goes on.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an executed call returns.
+type Done = Result<i64, Errno>;
+
+impl<S: Sink, C: Clock> Supervisor<S, C> {
+    /// Makes a supervisor over an observer that enforces.
+    #[must_use]
+    pub fn new(observer: Arc<Observer<S, C>>, plan: SandboxPlan, blocking: Box<dyn Blocking>) -> Self {
+        Self {
+            observer,
+            blocking,
+            plan: RwLock::new(Arc::new(plan)),
+            terminals: Mutex::default(),
+            umasks: Mutex::default(),
+            places: Places::default(),
+            me: std::process::id(),
+        }
+    }
+
+    /// Takes the plan of another policy set.
+    pub fn take_plan(&self, plan: SandboxPlan) {
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+    }
+
+    fn plan(&self) -> Arc<SandboxPlan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers a call.
+    ///
+    /// # Errors
+    /// The listener does not work any more.
+    pub fn handle(&self, notification: Notification<'_>) -> io::Result<()> {
+        let Some(met) = self.observer.meet(notification)? else { return Ok(()) };
+        match met.call.shape {
+            Shape::Open(at, flags) => self.open(met, at, flags),
+            Shape::Remove(at) => self.remove(met, at),
+            Shape::Rename(from, to, flags) => self.rename(met, from, to, flags),
+            Shape::MakeDirectory(at) => self.make_directory(met, at),
+            Shape::Make(at) => self.make(met, at),
+            Shape::Link(from, to, links) => self.link(met, from, to, links),
+            Shape::Change(at, links) => self.change(met, at, links),
+            Shape::ChangeOpen(fd) => self.change_open(met, fd),
+            Shape::Watch(fd, at) => self.watch(met, fd, at),
+            Shape::Execute(..) => self.execute(met),
+            Shape::Connect => self.connect(met),
+            Shape::Bind => self.bind(met),
+            Shape::Listen => self.observer.observe(met, Assurance::Enforced),
+            Shape::Socket => self.socket(met),
+            Shape::MemoryFile => self.memory_file(met),
+            Shape::Umask => {
+                lock(&self.umasks).clear();
+                met.notification.proceed()
+            }
+            Shape::Identity(count) => self.identity(met, count),
+            Shape::Steer(argument) => self.steer(met, argument),
+            Shape::Reach(argument, is_descriptor) => self.reach(met, argument, is_descriptor),
+            Shape::Exit | Shape::ExitThread => {
+                lock(&self.umasks).remove(&met.pid);
+                self.observer.observe(met, Assurance::Observed)
+            }
+            Shape::ChangeDirectory => met.notification.proceed(),
+            Shape::OwnListener | Shape::IoUring => self.observer.observe(met, Assurance::Observed),
+            Shape::ChangeView | Shape::Mount | Shape::Unmount => self.refuse(met, VIEWS, libc::EPERM),
+            Shape::OpenHandle | Shape::TypeIntoTerminal => self.refuse(met, REACHES, libc::EPERM),
+            Shape::SendTo | Shape::SendMessage | Shape::SendMessages | Shape::SocketCall => {
+                self.refuse(met, UNGOVERNED, libc::EACCES)
+            }
+        }
+    }
+
+    fn caller(&self, met: &Met<'_>) -> Caller<'_> {
+        // The agent can't have another view than the thread that answers: what changes it is refused.
+        Caller {
+            pid: met.pid,
+            tid: met.notification.tid,
+            other_view: false,
+            places: &self.places,
+            now_us: met.now.mono_us,
+        }
+    }
+
+    /// Reads a path; a call that names none that can be read fails by itself.
+    fn path(&self, met: &Met<'_>, at: aegis_observer::calls::At) -> Result<Vec<u8>, Errno> {
+        met.arguments().path(at).map_err(|error| self.unread(met, &error))
+    }
+
+    /// Returns the errno of a call whose arguments can't be read.
+    fn unread(&self, met: &Met<'_>, error: &io::Error) -> Errno {
+        if is_own_mistake(error) {
+            return match error.raw_os_error() {
+                Some(libc::ENAMETOOLONG) => Errno::NAMETOOLONG,
+                _ => Errno::FAULT,
+            };
+        }
+        // What can't be read can't be decided on.
+        self.observer.note_unreadable(met.pid, &met.process);
+        Errno::ACCESS
+    }
+
+    /// Asks the policies, and says no by itself about what is Aegis' own.
+    fn rule(&self, met: &Met<'_>, drafts: Vec<Draft>) -> Ruling {
+        let mut ruling = self.observer.rule(met, drafts);
+        let own = ruling.acts.iter().any(|act| match &act.resource {
+            Resource::Path(path) => self.is_of_aegis(met, path.as_bytes()),
+            _ => false,
+        });
+        if own {
+            ruling.forbid(ids::PROCESSES);
+        }
+        ruling
+    }
+
+    /// Says whether a path is of a process of Aegis, in procfs.
+    fn is_of_aegis(&self, met: &Met<'_>, path: &[u8]) -> bool {
+        let Some(rest) = path.strip_prefix(b"/proc/") else { return false };
+        let number = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+        let Some(number) = std::str::from_utf8(number).ok().and_then(|text| text.parse::<u32>().ok()) else {
+            return false;
+        };
+        number != met.pid && self.observer.is_of_aegis(number)
+    }
+
+    /// Answers a call that fails whatever the policies say, as it would by itself; what it was about is recorded where it
+    /// is known.
+    fn fail(&self, met: Met<'_>, draft: Option<Draft>, errno: Errno) -> io::Result<()> {
+        let errno = errno.raw_os_error();
+        if let Some(mut draft) = draft {
+            draft.outcome = if errno == libc::ENOENT { Outcome::Missing } else { failed(errno) };
+            if self.observer.note(&met, draft).is_err() {
+                return met.notification.refuse(libc::EIO);
+            }
+        }
+        met.notification.refuse(errno)
+    }
+
+    /// Answers a call whose target is not there: it says so, whatever the policies say.
+    fn absent(&self, met: Met<'_>, drafts: Vec<Draft>, errno: Errno) -> io::Result<()> {
+        let ruling = self.rule(&met, drafts);
+        match self.observer.write(&met, ruling, Some(Outcome::Missing)) {
+            Ok(_) => met.notification.refuse(errno.raw_os_error()),
+            Err(_) => met.notification.refuse(libc::EIO),
+        }
+    }
+
+    /// Answers a call that the policies do not permit.
+    fn deny(&self, met: Met<'_>, ruling: Ruling) -> io::Result<()> {
+        // It is denied whether this is recorded or not.
+        drop(self.observer.write(&met, ruling, Some(failed(libc::EACCES))).map(Written::forget));
+        met.notification.refuse(libc::EACCES)
+    }
+
+    /// Answers a call that has an effect: where it is permitted, it is recorded, executed, and its outcome told.
+    fn effect(&self, met: Met<'_>, ruling: Ruling, execute: impl FnOnce() -> Done) -> io::Result<()> {
+        if !ruling.allowed {
+            return self.deny(met, ruling);
+        }
+        if !met.notification.is_valid() {
+            // Killed meanwhile: nothing happens any more.
+            return met.notification.proceed();
+        }
+        let Ok(written) = self.observer.write(&met, ruling, None) else {
+            // No record, no effect.
+            return met.notification.refuse(libc::EIO);
+        };
+        match execute() {
+            Ok(value) => {
+                self.observer.settle(written, Outcome::Ok);
+                met.notification.value(value)
+            }
+            Err(errno) => {
+                self.observer.settle(written, failed(errno.raw_os_error()));
+                met.notification.refuse(errno.raw_os_error())
+            }
+        }
+    }
+
+    /// Refuses what no policy can permit.
+    fn refuse(&self, met: Met<'_>, why: &'static str, errno: i32) -> io::Result<()> {
+        // It is refused whether this is recorded or not.
+        drop(self.observer.refuse(met.call.name, why, &met.process));
+        met.notification.refuse(errno)
+    }
+
+    /// Returns the mask of modes that the caller has.
+    fn umask(&self, met: &Met<'_>) -> Mode {
+        if let Some(mask) = lock(&self.umasks).get(&met.pid) {
+            return *mask;
+        }
+        let text = aegis_observer::processes::status_word(met.notification.tid, "Umask:");
+        let bits = text.and_then(|text| u32::from_str_radix(&text, 8).ok());
+        // One that can't be read gives nobody else anything.
+        let mask = Mode::from_bits_truncate(bits.unwrap_or(0o077));
+        let mut umasks = lock(&self.umasks);
+        if umasks.len() >= UMASKS_MAX {
+            umasks.clear();
+        }
+        umasks.insert(met.pid, mask);
+        mask
+    }
+
+    /// Runs what makes a file with the caller's mask of modes. Each thread that executes calls has one of its own.
+    fn masked<T>(&self, met: &Met<'_>, make: impl FnOnce() -> T) -> T {
+        rustix::process::umask(self.umask(met));
+        make()
+    }
+
+    /// Returns an object, where it is there.
+    fn there(found: Found) -> Result<Object, (Errno, Vec<u8>)> {
+        match found {
+            Found::There(object) => Ok(object),
+            Found::Missing(path, _) => Err((Errno::NOENT, path)),
+        }
+    }
+
+    /// Says whether a directory must stay where it is: below it are names about which the policies say something else.
+    fn is_pinned(&self, path: &[u8]) -> bool {
+        let Ok(path) = std::str::from_utf8(path) else { return true };
+        self.plan().pins(path)
+    }
+}
+
+/// The most processes whose masks are remembered.
+const UMASKS_MAX: usize = 4_096;
+
+const VIEWS: &str = "namespaces, mounts and other roots are refused: paths would mean something else to the program than \
+                     to who decides about them";
+const REACHES: &str = "files by handle and typing into a terminal are refused";
+const UNGOVERNED: &str =
+    "sockets that send without a connection are refused: there is no network in `aegis run` yet";
+
+/// The outcome of a call that failed.
+fn failed(errno: i32) -> Outcome {
+    Outcome::Failed(aegis_sys::errno::name(errno))
+}
+
+/// Drafts what could not be resolved.
+fn unresolved(action: Action, path: &[u8]) -> Draft {
+    Draft::new(action, Resource::Unread(Text::new(path)))
+}
+
+/// Says whether something stands in the place of a name that has none: pipes, sockets, files in memory. Nothing is had
+/// by opening again what one has open.
+fn is_nameless(path: &[u8]) -> bool {
+    !path.starts_with(b"/") || (path.starts_with(b"/memfd:") && path.ends_with(b" (deleted)"))
+}

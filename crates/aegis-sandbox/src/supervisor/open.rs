@@ -1,0 +1,459 @@
+//! Opening: the descriptor of what was decided on goes to the caller.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use aegis_observer::calls::{At, OpenFlags};
+use aegis_observer::look::{open_flag_names, owner_flags};
+use aegis_observer::resolve::{Base, path_of};
+use aegis_observer::{Draft, Met, Sink};
+use aegis_types::{Action, Clock, Outcome, Resource, Text};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Supervisor, failed, is_nameless, lock, unresolved};
+use crate::place::{Found, Object, Slot, find, plain};
+
+/// An open, as it was asked for.
+struct Asked {
+    flags: OFlags,
+    mode: u64,
+    base: Base,
+    path: Vec<u8>,
+    how: ResolveFlags,
+}
+
+/// How often a name is looked at again that changes while it is opened.
+const TRIES: usize = 40;
+
+/// Flags that are about finding or making the file, which is found or made already.
+const FINDING: OFlags = OFlags::CREATE.union(OFlags::EXCL).union(OFlags::NOFOLLOW);
+
+/// What every descriptor of ours has.
+const OURS: OFlags = OFlags::CLOEXEC.union(OFlags::NOCTTY);
+
+/// `/dev/tty` and `/dev/ptmx` (Documentation/admin-guide/devices.txt of Linux).
+const TTY: u64 = 5 << 8;
+const PTMX: u64 = (5 << 8) | 2;
+
+impl Asked {
+    fn creates(&self) -> bool {
+        self.flags.contains(OFlags::CREATE) && !self.is_temporary()
+    }
+
+    fn is_temporary(&self) -> bool {
+        self.flags.contains(OFlags::TMPFILE)
+    }
+
+    fn writes(&self) -> bool {
+        self.flags.intersects(OFlags::WRONLY | OFlags::RDWR | OFlags::TRUNC)
+            || self.creates()
+            || self.is_temporary()
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.creates() && self.flags.contains(OFlags::EXCL)
+    }
+
+    fn follows(&self) -> bool {
+        !self.flags.contains(OFlags::NOFOLLOW) && !self.is_exclusive()
+    }
+
+    /// Drafts the open of a path.
+    fn draft(&self, path: &[u8], is_directory: bool) -> Vec<Draft> {
+        let mut names = open_flag_names(self.flags);
+        if !self.writes() {
+            let action = if is_directory { Action::DirList } else { Action::FileRead };
+            let mut draft = Draft::on(action, path);
+            draft.flags = names;
+            return vec![draft];
+        }
+        if self.creates() || self.is_temporary() {
+            names.extend(owner_flags(self.mode));
+        }
+        let mut draft = Draft::on(Action::FileWrite, path);
+        draft.flags = names;
+        if !self.flags.contains(OFlags::WRONLY) {
+            // What is opened for both is read as well.
+            draft.also.push((Action::FileRead, Resource::Path(Text::new(path))));
+        }
+        vec![draft]
+    }
+
+    fn close_on_exec(&self) -> bool {
+        self.flags.contains(OFlags::CLOEXEC)
+    }
+}
+
+impl<S: Sink, C: Clock> Supervisor<S, C> {
+    pub(super) fn open(&self, met: Met<'_>, at: At, place: OpenFlags) -> io::Result<()> {
+        let asked = match self.asked(&met, at, place) {
+            Ok(asked) => asked,
+            Err(errno) => return met.notification.refuse(errno.raw_os_error()),
+        };
+        if asked.flags.contains(OFlags::PATH) {
+            // Existence only: what is done with it is asked about by its name.
+            return met.notification.proceed();
+        }
+        let action = if asked.writes() { Action::FileWrite } else { Action::FileRead };
+        let mut met = met;
+        if !asked.writes()
+            && asked.how.is_empty()
+            && let Some(text) = plain(&self.caller(&met), asked.base, &asked.path)
+        {
+            match self.read_plain(met, &asked, &text)? {
+                Some(unanswered) => met = unanswered,
+                None => return Ok(()),
+            }
+        }
+        for _ in 0..TRIES {
+            let found = find(&self.caller(&met), asked.base, &asked.path, asked.follows(), asked.how);
+            let found = match found {
+                Ok(found) => found,
+                Err(errno) => return self.fail(met, Some(unresolved(action, &asked.path)), errno),
+            };
+            match found {
+                Found::There(object) => return self.open_object(met, &asked, &object),
+                Found::Missing(path, slot) => {
+                    let slot = slot.filter(|_| asked.creates() && !asked.path.ends_with(b"/"));
+                    let Some(slot) = slot else {
+                        let errno = if asked.creates() && asked.path.ends_with(b"/") {
+                            Errno::ISDIR
+                        } else {
+                            Errno::NOENT
+                        };
+                        return self.absent(met, asked.draft(&path, false), errno);
+                    };
+                    match self.create(met, &asked, &slot)? {
+                        Some(again) => met = again,
+                        None => return Ok(()),
+                    }
+                }
+            }
+        }
+        self.fail(met, Some(unresolved(action, &asked.path)), Errno::LOOP)
+    }
+
+    fn asked(&self, met: &Met<'_>, at: At, place: OpenFlags) -> Result<Asked, Errno> {
+        let arguments = met.arguments();
+        let (flags, mode, how) = match place {
+            OpenFlags::Argument(index) => {
+                (arguments.int(index), arguments.number(index + 1), ResolveFlags::empty())
+            }
+            OpenFlags::Creat => {
+                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC;
+                (flags.bits(), arguments.number(1), ResolveFlags::empty())
+            }
+            OpenFlags::How(index) => {
+                // Its length: what is behind the first version has to be zero, which nobody needs yet.
+                if arguments.number(index + 1) < 24 {
+                    return Err(Errno::INVAL);
+                }
+                let (flags, mode, how) =
+                    arguments.open_how(index).map_err(|error| self.unread(met, &error))?;
+                let flags = u32::try_from(flags).map_err(|_| Errno::INVAL)?;
+                if how.bits() & !KNOWN_HOW.bits() != 0 {
+                    return Err(Errno::INVAL);
+                }
+                // What is in memory only can't be promised.
+                (flags, mode, how & !ResolveFlags::CACHED)
+            }
+        };
+        let path = self.path(met, at)?;
+        Ok(Asked { flags: OFlags::from_bits_retain(flags), mode, base: arguments.base(at), path, how })
+    }
+
+    /// Reads a path whose text names the file, if there is no link in it: it is decided on by that text and opened by
+    /// it. Gives the call back where it takes more than that.
+    fn read_plain<'n>(&self, met: Met<'n>, asked: &Asked, text: &[u8]) -> io::Result<Option<Met<'n>>> {
+        let mut is_directory = asked.flags.contains(OFlags::DIRECTORY);
+        let mut ruling = self.rule(&met, asked.draft(text, is_directory));
+        if !ruling.allowed {
+            return Ok(Some(met));
+        }
+        let flags = asked.flags | OURS | OFlags::NONBLOCK;
+        let fd = match rustix::fs::openat2(CWD, text, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => {
+                return self.absent_as_ruled(met, ruling).map(|()| None);
+            }
+            Err(_) => return Ok(Some(met)),
+        };
+        let Ok(stat) = rustix::fs::fstat(&fd) else { return Ok(Some(met)) };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory => {
+                if !is_directory {
+                    is_directory = true;
+                    ruling = self.rule(&met, asked.draft(text, is_directory));
+                    if !ruling.allowed {
+                        return self.deny(met, ruling).map(|()| None);
+                    }
+                }
+            }
+            // What may block, or is more than a file.
+            _ => return Ok(Some(met)),
+        }
+        if !asked.flags.contains(OFlags::NONBLOCK) && rustix::fs::fcntl_setfl(&fd, asked.flags).is_err() {
+            return Ok(Some(met));
+        }
+        if !met.fresh && !met.notification.is_valid() {
+            return met.notification.proceed().map(|()| None);
+        }
+        match self.observer.write(&met, ruling, Some(Outcome::Ok)) {
+            Ok(_) => self.give(met, asked, &fd).map(|()| None),
+            Err(_) => met.notification.refuse(libc::EIO).map(|()| None),
+        }
+    }
+
+    fn absent_as_ruled(&self, met: Met<'_>, ruling: aegis_observer::observer::Ruling) -> io::Result<()> {
+        match self.observer.write(&met, ruling, Some(Outcome::Missing)) {
+            Ok(_) => met.notification.refuse(libc::ENOENT),
+            Err(_) => met.notification.refuse(libc::EIO),
+        }
+    }
+
+    /// Hands an open file over.
+    fn give(&self, met: Met<'_>, asked: &Asked, fd: &OwnedFd) -> io::Result<()> {
+        // Where the caller has no room for it, its call fails though the file was opened.
+        met.notification.give(fd.as_fd(), asked.close_on_exec()).map(drop)
+    }
+
+    /// Opens what is there.
+    fn open_object(&self, met: Met<'_>, asked: &Asked, object: &Object) -> io::Result<()> {
+        let is_directory = object.is_directory();
+        let wrong = if asked.is_exclusive() {
+            Some(Errno::EXIST)
+        } else if object.kind() == FileType::Symlink {
+            Some(Errno::LOOP)
+        } else if asked.flags.contains(OFlags::DIRECTORY) && !is_directory {
+            Some(Errno::NOTDIR)
+        } else if is_directory && asked.writes() && !asked.is_temporary() {
+            Some(Errno::ISDIR)
+        } else {
+            None
+        };
+        let drafts = asked.draft(&object.path, is_directory);
+        if let Some(errno) = wrong {
+            return self.fail(met, drafts.into_iter().next(), errno);
+        }
+        if is_nameless(&object.path) {
+            return self.reopen(met, asked, object);
+        }
+        if object.kind() == FileType::CharacterDevice {
+            return self.open_device(met, asked, object, drafts);
+        }
+        let mut ruling = self.rule(&met, drafts);
+        if !ruling.allowed {
+            return self.deny(met, ruling);
+        }
+        if object.kind() == FileType::Fifo {
+            return match self.observer.write(&met, ruling, Some(Outcome::Ok)) {
+                Ok(_) => self.reopen(met, asked, object),
+                Err(_) => met.notification.refuse(libc::EIO),
+            };
+        }
+        if asked.writes() && !asked.is_temporary() {
+            let pre = self.observer.former(&object.path, &object.fd, &object.stat);
+            if let Some(act) = ruling.acts.first_mut() {
+                act.pre = pre;
+            }
+        }
+        let changes = asked.flags.contains(OFlags::TRUNC) || asked.is_temporary();
+        if !changes {
+            return match open_again(asked, object) {
+                Ok(fd) => match self.observer.write(&met, ruling, Some(Outcome::Ok)) {
+                    Ok(_) => self.give(met, asked, &fd),
+                    Err(_) => met.notification.refuse(libc::EIO),
+                },
+                Err(errno) => {
+                    let errno = errno.raw_os_error();
+                    match self.observer.write(&met, ruling, Some(failed(errno))) {
+                        Ok(_) => met.notification.refuse(errno),
+                        Err(_) => met.notification.refuse(libc::EIO),
+                    }
+                }
+            };
+        }
+        if !met.notification.is_valid() {
+            return met.notification.proceed();
+        }
+        let Ok(written) = self.observer.write(&met, ruling, None) else {
+            return met.notification.refuse(libc::EIO);
+        };
+        let opened = if asked.is_temporary() {
+            self.masked(&met, || {
+                let flags = asked.flags | OURS;
+                rustix::fs::openat(&object.fd, ".", flags, mode_of(asked.mode))
+            })
+        } else {
+            open_again(asked, object)
+        };
+        match opened {
+            Ok(fd) => {
+                self.observer.settle(written, Outcome::Ok);
+                self.give(met, asked, &fd)
+            }
+            Err(errno) => {
+                self.observer.settle(written, failed(errno.raw_os_error()));
+                met.notification.refuse(errno.raw_os_error())
+            }
+        }
+    }
+
+    /// Opens what may block until another comes, and what has no name, in the caller's place.
+    fn reopen(&self, met: Met<'_>, asked: &Asked, object: &Object) -> io::Result<()> {
+        let both = asked.flags.contains(OFlags::RDWR);
+        let blocks = object.kind() == FileType::Fifo && !both && !asked.flags.contains(OFlags::NONBLOCK);
+        if !blocks {
+            return match open_again(asked, object) {
+                Ok(fd) => self.give(met, asked, &fd),
+                Err(errno) => met.notification.refuse(errno.raw_os_error()),
+            };
+        }
+        let (link, flags, held) = (object.link(), (asked.flags - FINDING) | OURS, object.clone());
+        let work = move || {
+            let opened = rustix::fs::open(link, flags, Mode::empty());
+            drop(held);
+            opened
+        };
+        let close_on_exec = asked.close_on_exec();
+        self.blocking.run(met.notification.park(), Box::new(work), close_on_exec);
+        Ok(())
+    }
+
+    /// Opens a device: a terminal is the caller's own, not that of the thread that executes the call.
+    fn open_device(
+        &self,
+        met: Met<'_>,
+        asked: &Asked,
+        object: &Object,
+        drafts: Vec<Draft>,
+    ) -> io::Result<()> {
+        let device = object.stat.st_rdev;
+        let ruling = self.rule(&met, drafts);
+        if !ruling.allowed && !self.is_own_terminal(object) {
+            return self.deny(met, ruling);
+        }
+        let mut ruling = ruling;
+        if !ruling.allowed {
+            ruling.permit(OWN_TERMINAL);
+        }
+        let opened = if device == TTY {
+            controlling_terminal(met.notification.tid).and_then(|path| {
+                let flags = (asked.flags - FINDING) | OURS;
+                rustix::fs::open(path, flags, Mode::empty())
+            })
+        } else {
+            open_again(asked, object)
+        };
+        let outcome = match &opened {
+            Ok(_) => Outcome::Ok,
+            Err(errno) => failed(errno.raw_os_error()),
+        };
+        if self.observer.write(&met, ruling, Some(outcome)).is_err() {
+            return met.notification.refuse(libc::EIO);
+        }
+        match opened {
+            Ok(fd) => {
+                if device == PTMX {
+                    self.remember_terminal(&fd);
+                }
+                self.give(met, asked, &fd)
+            }
+            Err(errno) => met.notification.refuse(errno.raw_os_error()),
+        }
+    }
+
+    /// Remembers the terminal that belongs to a master that was just opened.
+    fn remember_terminal(&self, master: &OwnedFd) {
+        let Ok(name) = rustix::pty::ptsname(master, Vec::new()) else { return };
+        let Ok(fd) = rustix::fs::open(&name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { return };
+        let (Ok(path), Ok(stat)) = (path_of(&fd), rustix::fs::fstat(&fd)) else { return };
+        let number = rustix::fs::minor(stat.st_rdev);
+        let mut terminals = lock(&self.terminals);
+        // Those that have gone make room.
+        terminals.retain(|_, object| path_of(&object.fd).is_ok_and(|now| now == object.path));
+        if terminals.len() < TERMINALS_MAX {
+            terminals.insert(number, Object { fd: std::sync::Arc::new(fd), path, stat });
+        }
+    }
+
+    /// Says whether a terminal's other end was opened within the tree. Its number is given out again when it has gone;
+    /// then the name that was held is gone as well.
+    fn is_own_terminal(&self, object: &Object) -> bool {
+        let terminals = lock(&self.terminals);
+        let Some(known) = terminals.get(&rustix::fs::minor(object.stat.st_rdev)) else { return false };
+        (known.stat.st_rdev, known.stat.st_dev, known.stat.st_ino)
+            == (object.stat.st_rdev, object.stat.st_dev, object.stat.st_ino)
+            && path_of(&known.fd).is_ok_and(|now| now == known.path)
+    }
+
+    /// Makes a file and opens it. Gives the call back where something has come in its place.
+    fn create<'n>(&self, met: Met<'n>, asked: &Asked, slot: &Slot) -> io::Result<Option<Met<'n>>> {
+        let ruling = self.rule(&met, asked.draft(&slot.path, false));
+        if !ruling.allowed {
+            return self.deny(met, ruling).map(|()| None);
+        }
+        if !met.notification.is_valid() {
+            return met.notification.proceed().map(|()| None);
+        }
+        let Ok(written) = self.observer.write(&met, ruling, None) else {
+            return met.notification.refuse(libc::EIO).map(|()| None);
+        };
+        let flags = asked.flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OURS;
+        let made =
+            self.masked(&met, || rustix::fs::openat(&slot.folder, &slot.name, flags, mode_of(asked.mode)));
+        match made {
+            Ok(fd) => {
+                self.observer.settle(written, Outcome::Ok);
+                self.observer.made(&slot.path, &slot.folder, &slot.name);
+                self.give(met, asked, &fd).map(|()| None)
+            }
+            Err(errno) => {
+                self.observer.settle(written, failed(errno.raw_os_error()));
+                if errno == Errno::EXIST && !asked.is_exclusive() {
+                    return Ok(Some(met));
+                }
+                met.notification.refuse(errno.raw_os_error()).map(|()| None)
+            }
+        }
+    }
+}
+
+/// The id that stands for terminals of the tree's own.
+const OWN_TERMINAL: &str = "aegis:own-terminal";
+
+/// The most terminals of the tree's own that are remembered.
+const TERMINALS_MAX: usize = 1_024;
+
+/// What `openat2(2)` can be asked for.
+const KNOWN_HOW: ResolveFlags = ResolveFlags::NO_XDEV
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::BENEATH)
+    .union(ResolveFlags::IN_ROOT)
+    .union(ResolveFlags::CACHED);
+
+fn mode_of(mode: u64) -> Mode {
+    Mode::from_bits_truncate(u32::try_from(mode & 0o7777).unwrap_or(0))
+}
+
+/// Opens exactly the file that is held.
+fn open_again(asked: &Asked, object: &Object) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(object.link(), (asked.flags - FINDING) | OURS, Mode::empty())
+}
+
+/// Returns the path of a thread's controlling terminal (`proc_pid_stat(5)`, field 7; ENXIO where it has none).
+fn controlling_terminal(tid: u32) -> Result<String, Errno> {
+    let number = aegis_observer::processes::terminal(tid).filter(|number| *number != 0).ok_or(Errno::NXIO)?;
+    let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00));
+    match major {
+        // Unix98 pseudo-terminals: eight majors of 256 each, of which Linux uses the first with wide minors.
+        136..=143 => Ok(format!("/dev/pts/{}", (major - 136) * 256 + minor)),
+        4 if minor < 64 => Ok(format!("/dev/tty{minor}")),
+        4 => Ok(format!("/dev/ttyS{}", minor - 64)),
+        5 if minor == 1 => Ok("/dev/console".to_owned()),
+        _ => Err(Errno::NXIO),
+    }
+}

@@ -1,0 +1,218 @@
+//! Sockets. Only Unix sockets with a path are connected yet; every other connection is refused.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use aegis_observer::arguments::low;
+use aegis_observer::network::{self, Address};
+use aegis_observer::resolve::Base;
+use aegis_observer::{Draft, Met, Sink};
+use aegis_types::{Action, Clock, Direction, Endpoint, Resource, Text};
+use rustix::fs::{FileType, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+
+use super::{Supervisor, UNGOVERNED, ids, unresolved};
+use crate::place::{Found, find, slot};
+
+impl<S: Sink, C: Clock> Supervisor<S, C> {
+    fn address(&self, met: &Met<'_>) -> Result<(Address, Vec<u8>), Errno> {
+        let arguments = met.arguments();
+        let length = usize::try_from(low(arguments.number(2))).unwrap_or(usize::MAX);
+        if length > network::ADDRESS_MAX {
+            return Err(Errno::INVAL);
+        }
+        let mut bytes = vec![0; length];
+        arguments.bytes(arguments.number(1), &mut bytes).map_err(|error| self.unread(met, &error))?;
+        Ok((network::parse(&bytes), bytes))
+    }
+
+    /// Takes the caller's own socket: what is done to it is done to the caller's.
+    fn own_socket(&self, met: &Met<'_>) -> Result<OwnedFd, Errno> {
+        let fd = met.arguments().descriptor(0);
+        let held = pidfd_getfd(&*met.pidfd, fd, PidfdGetfdFlags::empty())?;
+        let stat = rustix::fs::fstat(&held)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Socket { Ok(held) } else { Err(Errno::NOTSOCK) }
+    }
+
+    /// Refuses what sends without being connected, and families that nothing governs.
+    pub(super) fn socket(&self, met: Met<'_>) -> io::Result<()> {
+        self.refuse(met, UNGOVERNED, libc::EACCES)
+    }
+
+    pub(super) fn connect(&self, met: Met<'_>) -> io::Result<()> {
+        let (address, _) = match self.address(&met) {
+            Ok(address) => address,
+            Err(errno) => return met.notification.refuse(errno.raw_os_error()),
+        };
+        let path = match address {
+            Address::Path(path) => path,
+            Address::Abstract(name) => return self.connect_abstract(met, &name),
+            Address::Internet(ip, port) => {
+                let to = Endpoint { address: ip.to_string(), port, transport: None };
+                return self.no_network(met, Resource::Net(to));
+            }
+            Address::None => return met.notification.refuse(libc::EACCES),
+            Address::Kernel | Address::Other(_) => {
+                return self.no_network(met, Resource::Unread(Text::from("an address of another family")));
+            }
+        };
+        let found = find(&self.caller(&met), Base::Directory, &path, true, ResolveFlags::empty());
+        let object = match found {
+            Ok(Found::There(object)) => object,
+            Ok(Found::Missing(path, _)) => {
+                let draft = Draft::new(Action::NetConnect, Resource::Unix(Text::new(path)));
+                return self.absent(met, vec![draft], Errno::NOENT);
+            }
+            Err(errno) => return self.fail(met, Some(unresolved(Action::NetConnect, &path)), errno),
+        };
+        let draft = Draft::new(Action::NetConnect, Resource::Unix(Text::new(object.path.clone())));
+        let ruling = self.rule(&met, vec![draft]);
+        if !ruling.allowed {
+            return self.deny(met, ruling);
+        }
+        let link = object.link();
+        let (socket, address) = match (self.own_socket(&met), SocketAddrUnix::new(link.as_str())) {
+            (Ok(socket), Ok(address)) => (socket, address),
+            (Err(errno), _) | (_, Err(errno)) => return met.notification.refuse(errno.raw_os_error()),
+        };
+        self.effect(met, ruling, || patiently(&socket, || rustix::net::connect(&socket, &address)))
+    }
+
+    fn connect_abstract(&self, met: Met<'_>, name: &[u8]) -> io::Result<()> {
+        let shown = [b"@", name].concat();
+        let ruling = self.rule(&met, vec![Draft::new(Action::NetConnect, Resource::Unix(Text::new(shown)))]);
+        if !ruling.allowed {
+            return self.deny(met, ruling);
+        }
+        let (socket, address) = match (self.own_socket(&met), SocketAddrUnix::new_abstract_name(name)) {
+            (Ok(socket), Ok(address)) => (socket, address),
+            (Err(errno), _) | (_, Err(errno)) => return met.notification.refuse(errno.raw_os_error()),
+        };
+        self.effect(met, ruling, || patiently(&socket, || rustix::net::connect(&socket, &address)))
+    }
+
+    fn no_network(&self, met: Met<'_>, to: Resource) -> io::Result<()> {
+        let mut ruling = self.rule(&met, vec![Draft::new(Action::NetConnect, to)]);
+        ruling.forbid(ids::NETWORK);
+        self.observer.tell_once(NO_NETWORK);
+        self.deny(met, ruling)
+    }
+
+    pub(super) fn bind(&self, met: Met<'_>) -> io::Result<()> {
+        let (address, bytes) = match self.address(&met) {
+            Ok(address) => address,
+            Err(errno) => return met.notification.refuse(errno.raw_os_error()),
+        };
+        let socket = match self.own_socket(&met) {
+            Ok(socket) => socket,
+            Err(errno) => return met.notification.refuse(errno.raw_os_error()),
+        };
+        let listens = |resource| {
+            let mut draft = Draft::new(Action::NetConnect, resource);
+            draft.direction = Some(Direction::Listen);
+            vec![draft]
+        };
+        match address {
+            Address::Path(path) => {
+                let slot = match slot(&self.caller(&met), Base::Directory, &path) {
+                    Ok(slot) => slot,
+                    Err(errno) => {
+                        return self.fail(met, Some(unresolved(Action::NetConnect, &path)), errno);
+                    }
+                };
+                let draft = listens(Resource::Unix(Text::new(slot.path.clone())));
+                if slot.stat().is_ok() {
+                    return self.fail(met, draft.into_iter().next(), Errno::ADDRINUSE);
+                }
+                let ruling = self.rule(&met, draft);
+                let umask = self.umask(&met);
+                let inode = rustix::fs::fstat(&socket).ok().map(|stat| stat.st_ino);
+                let allowed = ruling.allowed;
+                let bound = slot.path.clone();
+                let done = self.effect(met, ruling, || {
+                    rustix::process::umask(umask);
+                    bind_in(&socket, &slot.folder, &slot.name)
+                });
+                if allowed {
+                    self.observer.remember_socket(bound, inode);
+                }
+                done
+            }
+            Address::Abstract(name) => {
+                let shown = [b"@", &name[..]].concat();
+                let ruling = self.rule(&met, listens(Resource::Unix(Text::new(shown.clone()))));
+                let address = match SocketAddrUnix::new_abstract_name(&name) {
+                    Ok(address) => address,
+                    Err(errno) => return met.notification.refuse(errno.raw_os_error()),
+                };
+                let allowed = ruling.allowed;
+                let done = self.effect(met, ruling, || rustix::net::bind(&socket, &address).map(|()| 0));
+                if allowed {
+                    self.observer.remember_socket(shown, None);
+                }
+                done
+            }
+            Address::Internet(ip, port) => {
+                let to = Endpoint { address: ip.to_string(), port, transport: Some("tcp".into()) };
+                let ruling = self.rule(&met, listens(Resource::Net(to)));
+                let address = std::net::SocketAddr::new(ip, port);
+                // The zone of a link-local address is in the bytes only.
+                let scope = bytes.get(24..28).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
+                self.effect(met, ruling, || {
+                    match address {
+                        std::net::SocketAddr::V6(mut v6) => {
+                            v6.set_scope_id(scope);
+                            rustix::net::bind(&socket, &v6)
+                        }
+                        std::net::SocketAddr::V4(v4) => rustix::net::bind(&socket, &v4),
+                    }
+                    .map(|()| 0)
+                })
+            }
+            // A name that the kernel chooses, which nobody finds (unix(7)).
+            Address::None => met.notification.refuse(libc::EACCES),
+            Address::Kernel | Address::Other(_) => {
+                self.no_network(met, Resource::Unread(Text::from("an address of another family")))
+            }
+        }
+    }
+}
+
+/// Binds a socket to a name in a directory, which this thread goes to for it: a path can be too long for an address.
+fn bind_in(socket: &OwnedFd, folder: &OwnedFd, name: &[u8]) -> Result<i64, Errno> {
+    let address = SocketAddrUnix::new(name)?;
+    rustix::process::fchdir(folder)?;
+    let bound = rustix::net::bind(socket, &address);
+    // Relative paths of ours are none that a call names.
+    rustix::process::chdir("/")?;
+    bound.map(|()| 0)
+}
+
+/// Connects without waiting, as long as a queue that is full may be looked at again.
+fn patiently(socket: &OwnedFd, connect: impl Fn() -> Result<(), Errno>) -> Result<i64, Errno> {
+    let flags = rustix::fs::fcntl_getfl(socket)?;
+    let blocks = !flags.contains(OFlags::NONBLOCK);
+    if blocks {
+        rustix::fs::fcntl_setfl(socket, flags | OFlags::NONBLOCK)?;
+    }
+    let mut done = connect();
+    let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+    // Its queue is full: another place comes free as the server takes one.
+    for _ in 0..2_000 {
+        if !(blocks && done == Err(Errno::AGAIN)) {
+            break;
+        }
+        let mut none = [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::empty())];
+        let _ = rustix::event::poll(&mut none, Some(&pause));
+        done = connect();
+    }
+    if blocks {
+        rustix::fs::fcntl_setfl(socket, flags)?;
+    }
+    done.map(|()| 0)
+}
+
+const NO_NETWORK: &str =
+    "there is no network in `aegis run` yet: every connection but to Unix sockets is refused";
