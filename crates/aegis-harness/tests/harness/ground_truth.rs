@@ -1,4 +1,4 @@
-//! The ground truth program runs here as it is: no Aegis watches.
+//! The ground truth program, its truth, and the comparison with what a perfect observer would record.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -9,26 +9,8 @@ use std::process::{Command, Output};
 
 use aegis_harness::truth::{Action, Actor, Outcome, Record, Resource, TruthLine, compare, load_truth};
 
-/// A directory that is gone when the test ends.
-struct Scratch(PathBuf);
+use crate::scratch::Scratch;
 
-impl Scratch {
-    fn new(name: impl AsRef<OsStr>) -> io::Result<Self> {
-        let mut path =
-            std::env::temp_dir().join(format!("aegis-gt-{}-", std::process::id())).into_os_string();
-        path.push(name);
-        fs::create_dir(&path)?;
-        Ok(Self(path.into()))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test")]
 fn ground_truth(arguments: &[&OsStr]) -> io::Result<Output> {
     Command::new(env!("CARGO_BIN_EXE_ground-truth")).args(arguments).output()
 }
