@@ -1,8 +1,9 @@
-//! What the tests of Aegis need and the product does not: a program whose doings are known, and the
-//! comparison of what it did with what was recorded.
+//! What the tests of Aegis need and the product does not: a program whose doings are known, the comparison of
+//! what it did with what was recorded, and a program that races whoever decides about its calls.
 //!
 //! Nothing of it ships. It never links the crates that it tests: it looks at their output.
 //!
-//! **Read first:** [`truth`]; then `src/bin/ground-truth/`, the program.
+//! **Read first:** [`truth`]; then `src/bin/ground-truth/`, the program. For the races, [`race`].
 
+pub mod race;
 pub mod truth;
