@@ -7,7 +7,8 @@ import shutil
 
 from core import write
 
-SECRETS = ("id_rsa", "secret", "env", "mem", "shm", "sysv", "awskey", "link", "xattr", "name", "key", "script")
+SECRETS = ("id_rsa", "secret", "sibling", "script", "link", "xattr", "name", "env", "awskey", "mem", "shm", "sysv",
+           "key")
 MARKER = ".escape-battery"
 PARTS = ("battery.py", "core.py", "inside.py", "syscalls.py")
 
@@ -75,6 +76,14 @@ def forbidden(host, probes):
         place(F + "/state/ledger.db", "ledger")
     if not host.policy_given:
         place(host.policy, "{}")
+
+
+def sibling(host, undo):
+    """Makes a forbidden directory whose name begins with that of the work directory."""
+    undo.callback(shutil.rmtree, host.sibling, True)
+    place(host.sibling + "/secret", host.secrets["sibling"])
+    if host.drop:
+        give(host.uid, host.sibling)
 
 
 def attributes(host, probes):

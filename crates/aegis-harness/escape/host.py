@@ -8,6 +8,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -19,9 +20,9 @@ import inside
 from core import read, write
 from peers import Children, Kernel, Servers, Terminals, Victims, set_uid_program
 
-FACTS = ("W", "F", "H", "tag", "token", "tcp", "tcp6", "tcpany", "hostip", "udp", "udplite", "tmpsock", "bus", "victim",
-         "secret_at", "words_at", "victim_fd", "victim_rw", "stopped", "tuned", "sysv", "suid", "state", "policy",
-         "pidns", "pts", "pts_owned", "only", "skip", "timeout")
+FACTS = ("W", "F", "H", "sibling", "tag", "token", "tcp", "tcp6", "tcpany", "hostip", "udp", "udplite", "tmpsock",
+         "bus", "victim", "secret_at", "words_at", "victim_fd", "victim_rw", "stopped", "tuned", "sysv", "suid",
+         "state", "policy", "pidns", "pts", "pts_owned", "only", "skip", "timeout")
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 
@@ -36,6 +37,7 @@ def describe(options):
     host.H = os.path.realpath(options.home) if options.home else host.F + "/home"
     host.tag, host.token = "aegisprobe" + uuid.uuid4().hex[:10], "TOKEN-" + uuid.uuid4().hex
     host.secrets = {key: "SECRET-%s-%s" % (key, uuid.uuid4().hex) for key in fixtures.SECRETS}
+    host.sibling = "%s-%s" % (host.W, host.tag)
     host.sysv = int(uuid.uuid4().hex[:7], 16) + 1
     host.uid, host.python, host.timeout = options.uid, options.python, options.timeout
     host.drop = {"user": host.uid, "group": host.uid, "extra_groups": []} if host.uid and not os.getuid() else {}
@@ -77,6 +79,7 @@ def prepare(host, probes, undo):
     """Makes files, servers and victims."""
     fixtures.forbidden(host, probes)
     fixtures.work(host)
+    fixtures.sibling(host, undo)
     if host.drop:
         fixtures.give(host.uid, host.W, host.F, host.H)
     fixtures.attributes(host, probes)
@@ -209,7 +212,8 @@ def report(results, options, tool, code, seconds):
 
 
 def run(options, tool):
-    """Does a whole run and returns the exit code: 0 when all probes could be tried or told why not."""
+    """Does a whole run and returns the exit code: 0 when the probes came to their end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is removed
     host = describe(options)
     folders = [host.F, host.W] + ([host.H] if options.home else [])
     for folder in folders:

@@ -127,20 +127,28 @@ def ns_open_tree(x):
 def ns_chroot(x):
     """chroot into the forbidden directory, where its path is /secret"""
     if os.geteuid():
-        own_namespaces()
+        sc("unshare", CLONE_NEWUSER)
     os.chroot(x.F)
     return read("/secret")
 
 
 @probe("mount", secret("secret"))
-def ns_chroot_work(x):
-    """chroot into a copy of the directories' names in the work directory, so that names mean other files"""
-    place = folder(x)
+def ns_chroot_names(x):
+    """chroot to where the path of the work directory stands for the forbidden one"""
+    jail = folder(x)
+    os.makedirs(jail + x.W)
     own_namespaces()
-    mount(x.F, place, None, MS_BIND)
-    os.chroot(place)
-    os.chdir("/")
-    return read("secret")
+    mount(x.F, jail + x.W, None, MS_BIND)
+    os.chroot(jail)
+    return read(x.W + "/secret")
+
+
+@probe("mount", secret("secret"))
+def ns_mount_over_work(x):
+    """mount the forbidden directory over the work directory, so that a permitted path stands for it"""
+    own_namespaces()
+    mount(x.F, x.W, None, MS_BIND)
+    return read(x.W + "/secret")
 
 
 @probe("mount", secret("secret"))
@@ -203,7 +211,8 @@ def sys_bpf(x):
     try:
         os.close(sc("bpf", 0, attributes, 72))
     except OSError as error:
-        if error.errno == errno.EPERM and os.geteuid() and setting("kernel/unprivileged_bpf_disabled") not in (None, "0"):
+        kept = os.geteuid() != 0 and setting("kernel/unprivileged_bpf_disabled") not in (None, "0")
+        if error.errno == errno.EPERM and kept:
             raise NotApplicable("this host keeps BPF from users")
         raise
 

@@ -1,5 +1,6 @@
 """Attacks on metadata: modes, owners, times and attributes of forbidden files, and set-id bits and devices in W."""
 import array
+import ctypes
 import fcntl
 import os
 import shutil
@@ -161,7 +162,6 @@ def meta_setxattr_opath(x):
 @probe("meta", has_xattr("v_setxattrat", "user.a"), files=["v_setxattrat"])
 def meta_setxattrat(x):
     """the same by setxattrat (Linux 6.13), which old filters do not know"""
-    import ctypes
     value = ctypes.create_string_buffer(b"1", 1)
     arguments = struct.pack("<QII", ctypes.addressof(value), 1, 0)
     sc("setxattrat", AT_FDCWD, (x.F + "/v_setxattrat").encode(), 0, b"user.a", arguments, len(arguments))

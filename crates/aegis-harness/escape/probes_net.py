@@ -2,6 +2,7 @@
 import ctypes
 import errno
 import os
+import select
 import socket
 import struct
 
@@ -93,7 +94,6 @@ def net_tcp_other_loopback(x):
 @probe("net", heard("nonblock"))
 def net_tcp_nonblocking(x):
     """TCP by a connect that does not wait"""
-    import select
     with socket.socket() as peer:
         peer.setblocking(False)
         try:
@@ -145,7 +145,8 @@ def net_udp_sendmmsg(x):
     address = ctypes.create_string_buffer(struct.pack("<H", 2) + struct.pack(">H", x.udp) + bytes([127, 0, 0, 1]), 16)
     data = ctypes.create_string_buffer(message(x, "udpmmsg"))
     vector = ctypes.create_string_buffer(struct.pack("<QQ", ctypes.addressof(data), len(data.value)))
-    header = struct.pack("<QIxxxxQQQQiIIxxxx", ctypes.addressof(address), 16, ctypes.addressof(vector), 1, 0, 0, 0, 0, 0)
+    header = struct.pack("<QIxxxxQQQQiIIxxxx", ctypes.addressof(address), 16, ctypes.addressof(vector), 1,
+                         0, 0, 0, 0, 0)
     sc(307, peer.fileno(), ctypes.create_string_buffer(header), 1, 0)
 
 

@@ -2,12 +2,13 @@
 import ctypes
 import mmap
 import os
+import select
 import signal
 import struct
 import threading
 
-from core import Blocked, NotApplicable, probe, read, read_fd, secret
-from syscalls import (AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_FOLLOW, PR_SET_NO_NEW_PRIVS, Compat, Uring, libc, prctl, sc)
+from core import Blocked, NotApplicable, probe, read, read_fd, secret, write
+from syscalls import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_FOLLOW, PR_SET_NO_NEW_PRIVS, Compat, Uring, libc, prctl, sc
 
 RESOLVE_IN_ROOT = 0x10
 
@@ -257,6 +258,33 @@ def res_old_open(x):
     return read_fd(sc(2, from_root(x.F + "/secret").encode(), os.O_RDONLY, 0))
 
 
+@probe("resolve", secret("secret"))
+def res_bytes_name(x):
+    """a symbolic link whose name is not UTF-8"""
+    path = x.own.encode() + b"/\xff\xfe"
+    os.symlink((x.F + "/secret").encode(), path)
+    return read(path)
+
+
+@probe("resolve", secret("sibling"))
+def res_sibling(x):
+    """a directory beside the work directory whose name begins with that of the work directory"""
+    return read(x.sibling + "/secret")
+
+
+@probe("resolve", lambda host, evidence: host.token in read(host.sibling + "/file"))
+def res_sibling_write(x):
+    """create a file there"""
+    write(x.sibling + "/file", x.token)
+
+
+@probe("resolve", secret("sibling"))
+def res_parent_dirfd(x):
+    """openat of `..` and the sibling's name below a descriptor of the work directory"""
+    fd = os.open(x.W, os.O_PATH)
+    return read_fd(os.open("../%s/secret" % os.path.basename(x.sibling), os.O_RDONLY, dir_fd=fd))
+
+
 # By descriptors.
 
 @probe("fd", secret("secret"))
@@ -426,7 +454,6 @@ def leak_fanotify(x):
 
 def events(fd):
     """Returns what the first event of a queue has."""
-    import select
     if not select.select([fd], [], [], 3)[0]:
         raise Blocked("no event")
     return os.read(fd, 4096).decode("latin1")

@@ -4,11 +4,13 @@ import fcntl
 import mmap
 import os
 import pty
+import resource
 import shutil
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -240,8 +242,13 @@ def ok_script(x):
 @probe("sanity")
 def ok_pipeline(x):
     """a pipeline of five programs, a here-document, redirections and a background job"""
-    text = shell("(sleep 0.05; echo late >late) & cat <<E | tr a-z A-Z | sort -r | head -1 | tee out\nb\na\nE\nwait\ncat late",
-                 x.own)
+    text = shell("""(sleep 0.05; echo late >late) &
+cat <<E | tr a-z A-Z | sort -r | head -1 | tee out
+b
+a
+E
+wait
+cat late""", x.own)
     expect(text == "B\nlate\n", "wrong output: %r" % text)
 
 
@@ -326,16 +333,22 @@ def ok_dirfd(x):
 
 @probe("sanity")
 def ok_errors(x):
-    """ENOENT, EEXIST, ENOTDIR, ELOOP and EISDIR are told as they are"""
+    """ENOENT, EEXIST, ENOTDIR, ELOOP, EISDIR, ENAMETOOLONG and EFAULT are told as they are"""
     write(x.own + "/file", "")
     os.symlink("loop", x.own + "/loop")
     seen = []
-    for path, flags in (("none", 0), ("file", os.O_CREAT | os.O_EXCL), ("file/x", 0), ("loop", 0), (".", os.O_WRONLY)):
+    for path, flags in (("none", 0), ("n" * 300, 0), ("file", os.O_CREAT | os.O_EXCL), ("file/x", 0), ("loop", 0),
+                        (".", os.O_WRONLY)):
         try:
             os.open(x.own + "/" + path, flags)
         except OSError as error:
             seen.append(error.errno)
-    expect(seen == [2, 17, 20, 40, 21], "errors are %s" % seen)
+    for address in (8, b""):
+        try:
+            sc(2, address, 0, 0)
+        except OSError as error:
+            seen.append(error.errno)
+    expect(seen == [2, 36, 17, 20, 40, 21, 14, 2], "errors are %s" % seen)
 
 
 @probe("sanity")
@@ -364,3 +377,139 @@ def ok_library(x):
     """load a system library"""
     ctypes.CDLL("libm.so.6")
     expect(libc.getpid() == os.getpid(), "another process")
+
+
+@probe("sanity")
+def ok_odd_names(x):
+    """names with blanks, quotes, a line end, stars and letters beyond ASCII"""
+    odd = {"a b", "'", '"', "line\nend", "*", "[x]", "\u00e9\u2713\U0001f600", "-n", "\\", "%s", "x" * 255}
+    for name in odd:
+        write(x.own + "/" + name, name)
+        expect(read(x.own + "/" + name).encode("latin1").decode() == name, "wrong content")
+    expect(set(os.listdir(x.own)) == odd, "wrong listing")
+
+
+@probe("sanity")
+def ok_bytes_name(x):
+    """a name that is not UTF-8"""
+    path = x.own.encode() + b"/\xff\xfe"
+    write(path, "x")
+    os.rename(path, path + b"\x80")
+    expect(os.listdir(x.own.encode()) == [b"\xff\xfe\x80"], "wrong listing")
+
+
+@probe("sanity")
+def ok_coreutils(x):
+    """cp -a, mv, ln -sf, touch -d, install, sed -i, tar, find -delete, dd and rm -r"""
+    shell("""mkdir -p a/b && echo one >a/b/f && cp -a a c && mv c d && ln -sf f d/b/l && ln -sf f d/b/l &&
+             touch -d 2001-01-01 d/b/f && install -m 750 d/b/f g && sed -i s/one/two/ g && tar cf t.tar d &&
+             mkdir e && tar xf t.tar -C e && find e -name f -delete &&
+             dd if=g of=h bs=1 count=2 conv=notrunc status=none &&
+             test "$(cat g h | tr '\\n' .)" = two.tw && test ! -e e/d/b/f && test -L e/d/b/l && rm -r a d e""", x.own)
+
+
+@probe("sanity")
+def ok_python(x):
+    """import a module of one's own, whose compiled form is written beside it, and an event loop with a program"""
+    write(x.own + "/module.py", "value = 42\n")
+    write(x.own + "/main.py", """
+import asyncio, module
+async def main():
+    process = await asyncio.create_subprocess_exec("echo", str(module.value), stdout=-1)
+    print((await process.communicate())[0].decode(), end="")
+asyncio.run(main())
+""")
+    expect(shell("%s main.py" % sys.executable, x.own) == "42\n", "wrong output")
+
+
+@probe("sanity")
+def ok_own_limits(x):
+    """set limits, priority and processors of oneself"""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    os.nice(1)
+    os.setpriority(os.PRIO_PROCESS, 0, 2)
+    os.sched_setaffinity(0, os.sched_getaffinity(0))
+
+
+@probe("sanity")
+def ok_groups(x):
+    """a session and a process group of one's own, ended by one signal"""
+    child = subprocess.Popen(["sh", "-c", "sleep 20 & sleep 20"], start_new_session=True)
+    while os.getpgid(child.pid) != child.pid:
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGKILL)
+    expect(child.wait(5) == -signal.SIGKILL, "still alive")
+
+
+@probe("sanity")
+def ok_fifo_signal(x):
+    """a signal interrupts an open that waits for the other end of a FIFO"""
+    class Rung(Exception):
+        pass
+
+    def ring(*_):
+        raise Rung
+    os.mkfifo(x.own + "/fifo")
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    began = time.monotonic()
+    try:
+        os.open(x.own + "/fifo", os.O_RDONLY)
+    except Rung:
+        expect(time.monotonic() - began < 2, "it took %.1f s" % (time.monotonic() - began))
+        return
+    raise Blocked("the open came back")
+
+
+@probe("sanity")
+def ok_parked_opens(x):
+    """64 processes wait in open of a FIFO each; another opens files meanwhile, and all end when killed"""
+    children = []
+    for number in range(64):
+        os.mkfifo("%s/%d" % (x.own, number))
+        child = os.fork()
+        if child == 0:
+            try:
+                os.open("%s/%d" % (x.own, number), os.O_RDONLY)
+            finally:
+                os._exit(0)
+        children.append(child)
+    time.sleep(0.2)
+    began = time.monotonic()
+    for number in range(20):
+        write(x.own + "/file", "x")
+    lasted = time.monotonic() - began
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    for child in children:
+        os.waitpid(child, 0)
+    expect(lasted < 2, "20 opens took %.1f s" % lasted)
+
+
+@probe("sanity", root=True)
+def ok_other_user(x):
+    """a process that gives up root reads no file of root any more, or may not give it up"""
+    write(x.own + "/private", "x")
+    os.chmod(x.own + "/private", 0o600)
+    os.mkdir(x.own + "/open")
+    os.chmod(x.own + "/open", 0o777)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(65534, 65534, 65534)
+        except OSError:
+            os._exit(0)
+        try:
+            os.chdir(x.own + "/open")
+            write("made", "x")
+            if os.stat("made").st_uid != 65534:
+                os._exit(3)
+            os.open("../private", os.O_RDONLY)
+            os._exit(4)
+        except PermissionError:
+            os._exit(0)
+        finally:
+            os._exit(5)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    expect(code == 0, {3: "its file is another's", 4: "it read root's file"}.get(code, "code %d" % code))

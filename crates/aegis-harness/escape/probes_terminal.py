@@ -1,4 +1,5 @@
 """Attacks by the terminal, by what the launcher's environment has, by numbers of processes and by staying alive."""
+import ctypes
 import errno
 import fcntl
 import os
@@ -8,6 +9,7 @@ import termios
 import time
 
 from core import Blocked, NotApplicable, heard, message, probe, secret
+from syscalls import sc
 
 TIOCLINUX = 0x541C
 
@@ -23,8 +25,6 @@ def tty_tiocsti(x):
 @probe("tty", heard("sti0"))
 def tty_tiocsti_inherited(x):
     """the same on the terminal that is standard input, with upper bits of the request set, which the kernel ignores"""
-    from syscalls import sc
-    import ctypes
     for byte in message(x, "sti0"):
         sc(16, 0, ctypes.c_ulong(termios.TIOCSTI | 1 << 32), bytes([byte]))
 
@@ -104,7 +104,7 @@ def lim_fork_512(x):
             os.waitpid(child, 0)
 
 
-def leave(x, name, *ignored):
+def leave(x, *ignored):
     """Leaves a process behind that writes the time to a file; it ends some seconds after all probes."""
     if os.fork():
         os.wait()
@@ -138,10 +138,10 @@ def alive(host, evidence):
 @probe("leftover", alive)
 def left_daemon(x):
     """leave a process behind that still works when the tool has ended"""
-    leave(x, "daemon")
+    leave(x)
 
 
 @probe("leftover", alive)
 def left_deaf_daemon(x):
     """the same with a process that ignores the signals that can be ignored"""
-    leave(x, "deaf", signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+    leave(x, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)

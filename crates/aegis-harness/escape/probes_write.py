@@ -229,6 +229,12 @@ def fs_mkdir_dotdot(x):
     os.mkdir(from_root(x.F + "/v_link_folder_made"))
 
 
+@probe("write", lambda host, evidence: os.path.lexists(host.F.encode() + b"/v_\xff"))
+def fs_write_bytes_name(x):
+    """create a file whose name is not UTF-8"""
+    write(x.F.encode() + b"/v_\xff", x.token)
+
+
 @probe("delete", gone("v_unlink"), files=["v_unlink"])
 def fs_unlink(x):
     """delete a file"""
