@@ -168,11 +168,7 @@ fn open(from: Option<&OwnedFd>, path: &[u8], flags: OFlags, how: ResolveFlags) -
 }
 
 /// Finds the directory of what is not there; nothing where that takes more than one look.
-fn missing(
-    from: Option<&OwnedFd>,
-    path: &[u8],
-    how: ResolveFlags,
-) -> Result<Option<Found>, Errno> {
+fn missing(from: Option<&OwnedFd>, path: &[u8], how: ResolveFlags) -> Result<Option<Found>, Errno> {
     let (folder, name) = split(path);
     if matches!(name, b"" | b"." | b"..") {
         return Ok(None);
