@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use aegis_sys::memory::Memory;
 use aegis_types::Text;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, OFlags};
 
 /// How many bytes of arguments are recorded.
 const BYTES_MAX: usize = 8 << 10;
@@ -155,12 +155,12 @@ pub const INTERPRETERS_MAX: usize = 5;
 /// Returns the interpreter that a file names in its first line, where it is a script.
 pub(crate) fn interpreter(file: &OwnedFd) -> Option<Vec<u8>> {
     // What was found was opened for its place only.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = format!("self/fd/{}", file.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if !FileType::from_raw_mode(rustix::fs::fstat(file).ok()?.st_mode).is_file() {
         return None;
     }
-    let readable = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let readable = aegis_sys::outside::open(&link, flags).ok()?;
     // As much as the kernel reads of it (`BINPRM_BUF_SIZE`).
     let mut start = [0; 256];
     let length = rustix::io::read(&readable, &mut start).ok()?;

@@ -667,9 +667,9 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
     fn reach(&self, looked: &mut Looked, argument: u8, is_descriptor: bool) {
         let number = low(self.argument(argument));
         let target = if is_descriptor {
-            let path = format!("/proc/{}/fdinfo/{number}", self.caller.tid);
-            std::fs::read_to_string(path)
+            aegis_sys::outside::read(&format!("{}/fdinfo/{number}", self.caller.tid))
                 .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
                 .and_then(|text| text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()))
         } else {
             Some(number)

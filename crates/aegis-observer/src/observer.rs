@@ -731,6 +731,18 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         aegis.contains(&pid) || status_number(pid, "Tgid:").is_some_and(|owner| aegis.contains(&owner))
     }
 
+    /// Returns the id here of a process of the tree, by its id in the namespace that it is in, where it is known; that of
+    /// the caller is looked at first.
+    #[must_use]
+    pub fn outside_id(&self, caller: u32, inner: u32) -> Option<u32> {
+        let is = |pid: &u32| crate::processes::last_number(*pid, "NStgid:") == Some(inner);
+        if is(&caller) {
+            return Some(caller);
+        }
+        let known = self.state().processes.ids();
+        known.into_iter().find(is)
+    }
+
     /// Remembers that a process of the tree has bound a Unix socket to this path.
     pub fn remember_socket(&self, path: Vec<u8>, inode: Option<u64>) {
         let mut state = self.state();

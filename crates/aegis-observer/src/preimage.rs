@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use aegis_sys::outside;
 use aegis_types::PreImage;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use sha2::{Digest as _, Sha256};
@@ -104,8 +105,7 @@ impl PreImages {
 
     fn keep(&self, file: &OwnedFd, size: u64, number: u64) -> io::Result<PreImage> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let mut source: File =
-            rustix::fs::open(format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty())?.into();
+        let mut source: File = outside::open(&format!("self/fd/{}", file.as_raw_fd()), flags)?.into();
         if size > KEEP_MAX {
             let (sha256, size) = copy(&mut source, None)?;
             return Ok(PreImage { kept: false, sha256: Some(sha256), size });

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use aegis_sys::memory::Memory;
+use aegis_sys::outside;
 use aegis_sys::process::{Ended, is_there};
 use aegis_types::{ExitStatus, Process, Text};
 use foldhash::HashMap;
@@ -138,8 +139,8 @@ impl Processes {
             if fresh && now_us.saturating_sub(seen_us) < FRESH_US && self.known.contains_key(&pid) {
                 return Ok((pid, false));
             }
-            let there = rustix::fs::access(format!("/proc/{pid}/task/{tid}"), rustix::fs::Access::EXISTS);
-            if there.is_ok() && self.known.get(&pid).is_some_and(|known| is_there(&known.pidfd)) {
+            let there = outside::exists(&format!("{pid}/task/{tid}"));
+            if there && self.known.get(&pid).is_some_and(|known| is_there(&known.pidfd)) {
                 self.threads.insert(tid, Thread { pid, seen_us: now_us });
                 return Ok((pid, false));
             }
@@ -314,9 +315,7 @@ pub fn status_of(ended: Ended) -> ExitStatus {
 /// Reads what a process runs; empty where it can't be read.
 #[must_use]
 pub fn exe(pid: u32) -> Text {
-    rustix::fs::readlink(format!("/proc/{pid}/exe"), Vec::new())
-        .map(|path| Text::new(path.into_bytes()))
-        .unwrap_or_default()
+    outside::link(&format!("{pid}/exe")).map(Text::new).unwrap_or_default()
 }
 
 /// The parent, among the fields of `/proc/PID/stat` (`proc_pid_stat(5)`, field 4).
@@ -334,7 +333,7 @@ const EXIT_CODE: usize = 52;
 
 /// Reads a numeric field of `/proc/PID/stat`; the numbers are those of the manual, from 3 on.
 fn stat_number(pid: u32, field: usize) -> Option<u64> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = outside::read(&format!("{pid}/stat")).ok()?;
     // The second field is the program's name in brackets, which can hold anything.
     let after = text.iter().rposition(|b| *b == b')')? + 2;
     let word = text.get(after..)?.split(|b| *b == b' ').nth(field.checked_sub(3)?)?;
@@ -349,7 +348,7 @@ pub(crate) fn start_of_stack(tid: u32) -> Option<u64> {
 
 /// Says whether a thread waits, and in another system call than this one (`proc_pid_syscall(5)`), or has ended.
 pub(crate) fn is_out_of(tid: u32, number: u32) -> bool {
-    match std::fs::read(format!("/proc/{tid}/syscall")) {
+    match outside::read(&format!("{tid}/syscall")) {
         // What is not a number is `running`: in which call is not known.
         Ok(text) => text
             .split(u8::is_ascii_whitespace)
@@ -366,13 +365,14 @@ pub(crate) fn status_number(pid: u32, key: &str) -> Option<u32> {
 }
 
 /// Reads the last number of a line of `/proc/PID/status`.
-pub(crate) fn last_number(pid: u32, key: &str) -> Option<u32> {
+#[must_use]
+pub fn last_number(pid: u32, key: &str) -> Option<u32> {
     status_line(pid, key)?.split_whitespace().last()?.parse().ok()
 }
 
 fn status_line(pid: u32, key: &str) -> Option<String> {
     // The name of the program in the first line can hold bytes of any kind.
-    let text = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    let text = outside::read(&format!("{pid}/status")).ok()?;
     let text = String::from_utf8_lossy(&text);
     text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned)
 }

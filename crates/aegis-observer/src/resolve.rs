@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
+use aegis_sys::outside;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
@@ -107,17 +108,28 @@ impl Found {
 const O_PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 impl Caller<'_> {
-    fn proc_path(&self, rest: &str) -> String {
-        format!("/proc/{}/{rest}", self.tid)
+    /// Returns the name below `/proc` of the link to what a relative path starts from.
+    fn base_link(&self, base: Base) -> String {
+        match base {
+            Base::Directory => format!("{}/cwd", self.tid),
+            Base::Descriptor(fd) => format!("{}/fd/{fd}", self.tid),
+        }
     }
 
-    /// Returns a path that leads to what a relative path starts from.
-    #[must_use]
-    pub fn base_path(&self, base: Base) -> String {
-        match base {
-            Base::Directory => self.proc_path("cwd"),
-            Base::Descriptor(fd) => self.proc_path(&format!("fd/{fd}")),
-        }
+    /// Holds what a relative path starts from, by an `O_PATH` descriptor.
+    ///
+    /// # Errors
+    /// ENOENT where the descriptor is not open.
+    pub fn start(&self, base: Base) -> Result<OwnedFd, Errno> {
+        outside::open(&self.base_link(base), O_PATH)
+    }
+
+    /// Returns the path of what a relative path starts from, as the kernel has it.
+    ///
+    /// # Errors
+    /// As [`Caller::start`].
+    pub fn start_name(&self, base: Base) -> Result<Vec<u8>, Errno> {
+        outside::link(&self.base_link(base))
     }
 
     /// Names a descriptor of the caller's.
@@ -126,7 +138,7 @@ impl Caller<'_> {
     /// It is not open, or the caller can't be read.
     pub fn descriptor(&self, fd: i32) -> Result<Named, Errno> {
         let base = if fd == libc::AT_FDCWD { Base::Directory } else { Base::Descriptor(fd) };
-        named(rustix::fs::open(self.base_path(base), O_PATH, Mode::empty())?)
+        named(self.start(base)?)
     }
 
     /// Names the file that a path means; `follow` says whether a link at its end is followed.
@@ -233,7 +245,7 @@ impl Caller<'_> {
         if path.is_empty() {
             return Ok(missing(Vec::new()));
         }
-        let directory = rustix::fs::open(self.base_path(base), O_PATH, Mode::empty())?;
+        let directory = self.start(base)?;
         let flags = if follow { O_PATH } else { O_PATH | OFlags::NOFOLLOW };
         match rustix::fs::openat2(&directory, path, flags, Mode::empty(), how) {
             Ok(fd) => {
@@ -269,12 +281,11 @@ impl Caller<'_> {
     /// Returns the path of what a relative path starts from, where that path leads to it for us as well: it may be
     /// on a mount that is in another view, in none any more, or behind another mount.
     fn base_text(&self, base: Base) -> Option<Vec<u8>> {
-        let link = self.base_path(base);
-        let start = rustix::fs::readlink(&link, Vec::new()).ok()?.into_bytes();
+        let start = self.start_name(base).ok()?;
         if !start.starts_with(b"/") || start.ends_with(b" (deleted)") {
             return None;
         }
-        let there = identity(CWD, link.as_bytes(), AtFlags::empty()).ok()?;
+        let there = identity(outside::proc(), self.base_link(base).as_bytes(), AtFlags::empty()).ok()?;
         let held = self.directory(&start).ok()?;
         (identity_of(&held).ok()? == there).then_some(start)
     }
@@ -284,11 +295,11 @@ impl Caller<'_> {
     /// # Errors
     /// As [`Caller::object`].
     pub fn walk(&self, base: Base, path: &[u8], follow: bool) -> Result<Named, Errno> {
-        let root = rustix::fs::open(self.proc_path("root"), O_PATH, Mode::empty())?;
+        let root = outside::open(&format!("{}/root", self.tid), O_PATH)?;
         let mut at = if path.starts_with(b"/") {
             root.try_clone().map_err(|_| Errno::MFILE)?
         } else {
-            rustix::fs::open(self.base_path(base), O_PATH, Mode::empty())?
+            self.start(base)?
         };
         let must_be_directory = path.ends_with(b"/");
         let mut rest: VecDeque<Vec<u8>> = components(path);
@@ -304,7 +315,7 @@ impl Caller<'_> {
                 match rustix::fs::openat(&at, part.as_slice(), O_PATH | OFlags::NOFOLLOW, Mode::empty()) {
                     Ok(next) => next,
                     // What is not there for us may be there for the caller.
-                    Err(Errno::NOENT) if is_foreign_proc(&at) => return Err(Errno::XDEV),
+                    Err(Errno::NOENT) if self.other_view && is_foreign_proc(&at) => return Err(Errno::XDEV),
                     Err(Errno::NOENT | Errno::NOTDIR) => return self.not_there(at, &part, &rest),
                     Err(error) => return Err(error),
                 };
@@ -397,8 +408,8 @@ impl Caller<'_> {
     #[must_use]
     pub fn has_other_view(pid: u32, tid: u32) -> bool {
         let ours = |of: &str| -> Option<(Vec<u8>, (u64, u64))> {
-            let mounts = rustix::fs::readlink(format!("/proc/{of}/ns/mnt"), Vec::new()).ok()?.into_bytes();
-            let root = rustix::fs::stat(format!("/proc/{of}/root")).ok()?;
+            let mounts = outside::link(&format!("{of}/ns/mnt")).ok()?;
+            let root = outside::stat(&format!("{of}/root")).ok()?;
             Some((mounts, (root.st_dev, root.st_ino)))
         };
         ours(&format!("{pid}/task/{tid}")) != ours("self")
@@ -498,8 +509,7 @@ fn missing(path: Vec<u8>) -> Named {
 /// # Errors
 /// That of `readlink(2)`.
 pub fn path_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
-    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    Ok(rustix::fs::readlink(link, Vec::new())?.into_bytes())
+    outside::link(&format!("self/fd/{}", fd.as_raw_fd()))
 }
 
 fn named(fd: OwnedFd) -> Result<Named, Errno> {
@@ -525,7 +535,7 @@ fn identity_of(fd: &OwnedFd) -> Result<Identity, Errno> {
 /// Says whether a directory is of a procfs that is not ours: it shows other processes under other ids.
 fn is_foreign_proc(directory: &OwnedFd) -> bool {
     is_proc(directory) == Ok(true)
-        && match (rustix::fs::fstat(directory), rustix::fs::stat("/proc")) {
+        && match (rustix::fs::fstat(directory), rustix::fs::fstat(outside::proc())) {
             (Ok(there), Ok(ours)) => there.st_dev != ours.st_dev,
             _ => true,
         }

@@ -18,6 +18,7 @@ use aegis_observer::resolve::path_of;
 use aegis_policy::plan::{Grant, SandboxPlan};
 use aegis_policy::request::is_within;
 use aegis_sys::landlock::{Governs, Layer, Rights};
+use aegis_sys::outside;
 use aegis_types::Action;
 use rustix::fs::{FileType, Mode, OFlags};
 
@@ -84,13 +85,6 @@ const LOADERS: &[&str] = &[
     "/lib/ld-musl-aarch64.so.1",
 ];
 
-/// What the threads that execute calls need and the agent does not have: they look at it in procfs, and open its
-/// terminals for it.
-const OPENERS: [(&str, Rights); 2] = [
-    ("/proc", Rights::READ_FILE.or(Rights::READ_DIR)),
-    ("/dev/pts", Rights::READ_FILE.or(Rights::WRITE_FILE)),
-];
-
 impl Hull {
     /// Makes the hull of a plan.
     #[must_use]
@@ -124,6 +118,13 @@ impl Hull {
         };
         let at = self.places.entry(path.to_owned()).or_default();
         *at = *at | rights;
+    }
+
+    /// Makes one that lets these paths be read.
+    #[cfg(test)]
+    pub(crate) fn granting(paths: &[&str]) -> Self {
+        let places = paths.iter().map(|path| ((*path).to_owned(), Rights::READ_FILE)).collect();
+        Self { places, ..Self::default() }
     }
 
     /// Returns the paths on which this grants what the other does not.
@@ -177,10 +178,11 @@ impl Layers {
                 }
             }
         }
-        for (path, rights) in OPENERS {
-            if let Some(place) = Place::find(path) {
-                outer.grant(&place.fd, place.is_directory, rights)?;
-            }
+        // What those who execute calls need and the agent does not have: they look at it in procfs, and open its
+        // terminals for it.
+        outer.grant(outside::proc(), true, Rights::READ_FILE | Rights::READ_DIR)?;
+        if let Some(terminals) = Place::find("/dev/pts") {
+            outer.grant(&terminals.fd, true, Rights::READ_FILE | Rights::WRITE_FILE)?;
         }
         for port in hull.listen.iter().flatten() {
             outer.grant_port(*port, true)?;

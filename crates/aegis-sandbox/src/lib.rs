@@ -15,11 +15,15 @@
 //! **Read first:** [`supervisor`], then [`hull`] and [`filter`].
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod filter;
 pub mod hull;
 mod place;
 pub mod privileges;
 pub mod supervisor;
+pub mod view;
 
+pub use cgroup::Group;
 pub use hull::{Hull, Layers};
 pub use supervisor::{Blocking, Supervisor};
+pub use view::View;

@@ -38,9 +38,10 @@ impl Object {
         self.kind() == FileType::Directory
     }
 
-    /// Returns a path by which calls without a form for descriptors reach exactly this file.
+    /// Returns a path by which calls without a form for descriptors reach exactly this file. It is relative to `/proc`,
+    /// the working directory of every thread that executes calls.
     pub(crate) fn link(&self) -> String {
-        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
+        format!("self/fd/{}", self.fd.as_raw_fd())
     }
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn plain(caller: &Caller<'_>, base: Base, path: &[u8]) -> Option<Vec<
     let start = if path.starts_with(b"/") {
         Vec::new()
     } else {
-        let start = rustix::fs::readlink(caller.base_path(base), Vec::new()).ok()?.into_bytes();
+        let start = caller.start_name(base).ok()?;
         if !start.starts_with(b"/") || start.ends_with(b" (deleted)") {
             return None;
         }
@@ -152,7 +153,7 @@ fn start(caller: &Caller<'_>, base: Base, path: &[u8], how: ResolveFlags) -> Res
     if path.starts_with(b"/") && !how.contains(ResolveFlags::IN_ROOT) {
         return Ok(None);
     }
-    rustix::fs::open(caller.base_path(base), O_PATH, Mode::empty()).map(Some).map_err(|error| match error {
+    caller.start(base).map(Some).map_err(|error| match error {
         // No such descriptor.
         Errno::NOENT => Errno::BADF,
         other => other,
@@ -233,7 +234,7 @@ pub(crate) fn slot(caller: &Caller<'_>, base: Base, path: &[u8]) -> Result<Slot,
 /// EBADF where it is not open.
 pub(crate) fn descriptor(caller: &Caller<'_>, fd: i32) -> Result<Object, Errno> {
     let base = if fd == libc::AT_FDCWD { Base::Directory } else { Base::Descriptor(fd) };
-    let found = rustix::fs::open(caller.base_path(base), O_PATH, Mode::empty());
+    let found = caller.start(base);
     let held = found.map_err(|error| if error == Errno::NOENT { Errno::BADF } else { error })?;
     let path = path_of(&held)?;
     Object::new(held, path)

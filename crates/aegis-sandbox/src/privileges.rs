@@ -30,6 +30,18 @@ const TAKEN: &[CapabilitySet] = &[
     CapabilitySet::WAKE_ALARM,
 ];
 
+/// Takes every privilege away from this thread and what it starts: what a user has in a user namespace of its own.
+///
+/// # Errors
+/// That of `capset(2)`.
+pub fn drop_all() -> io::Result<()> {
+    let none = CapabilitySet::empty();
+    set_capabilities(
+        None,
+        rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none },
+    )
+}
+
 /// Takes them away from this thread and what it starts, for good.
 ///
 /// # Errors

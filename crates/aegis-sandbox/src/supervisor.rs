@@ -27,7 +27,7 @@ use aegis_observer::{Draft, Met, Observer, Sink};
 use aegis_policy::plan::SandboxPlan;
 use aegis_sys::seccomp::{Notification, Parked};
 use aegis_types::{Action, Assurance, Clock, Outcome, Resource, Text};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::place::{Found, Object};
@@ -68,6 +68,8 @@ pub struct Supervisor<S, C> {
     places: Places,
     /// The session process.
     me: u32,
+    /// The tree has process ids of its own.
+    own_processes: bool,
 }
 
 impl<S, C> std::fmt::Debug for Supervisor<S, C> {
@@ -87,7 +89,12 @@ type Done = Result<i64, Errno>;
 impl<S: Sink, C: Clock> Supervisor<S, C> {
     /// Makes a supervisor over an observer that enforces.
     #[must_use]
-    pub fn new(observer: Arc<Observer<S, C>>, plan: SandboxPlan, blocking: Box<dyn Blocking>) -> Self {
+    pub fn new(
+        observer: Arc<Observer<S, C>>,
+        plan: SandboxPlan,
+        blocking: Box<dyn Blocking>,
+        own_processes: bool,
+    ) -> Self {
         Self {
             observer,
             blocking,
@@ -96,6 +103,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             umasks: Mutex::default(),
             places: Places::default(),
             me: std::process::id(),
+            own_processes,
         }
     }
 
@@ -181,7 +189,16 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     }
 
     /// Asks the policies, and says no by itself about what is Aegis' own.
-    fn rule(&self, met: &Met<'_>, drafts: Vec<Draft>) -> Ruling {
+    fn rule(&self, met: &Met<'_>, mut drafts: Vec<Draft>) -> Ruling {
+        if self.own_processes {
+            for draft in &mut drafts {
+                if let Resource::Path(path) = &mut draft.resource
+                    && let Some(outside) = self.outside_name(met, path.as_bytes())
+                {
+                    *path = Text::new(outside);
+                }
+            }
+        }
         let mut ruling = self.observer.rule(met, drafts);
         let own = ruling.acts.iter().any(|act| match &act.resource {
             Resource::Path(path) => self.is_of_aegis(met, path.as_bytes()),
@@ -197,10 +214,23 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     fn is_of_aegis(&self, met: &Met<'_>, path: &[u8]) -> bool {
         let Some(rest) = path.strip_prefix(b"/proc/") else { return false };
         let number = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
-        let Some(number) = std::str::from_utf8(number).ok().and_then(|text| text.parse::<u32>().ok()) else {
-            return false;
-        };
-        number != met.pid && self.observer.is_of_aegis(number)
+        if number == FIRST {
+            return true;
+        }
+        let number = std::str::from_utf8(number).ok().and_then(|text| text.parse::<u32>().ok());
+        number.is_some_and(|number| number != met.pid && self.observer.is_of_aegis(number))
+    }
+
+    /// Names a path of procfs by the ids that processes have outside of the tree's own namespace; nothing where it is no
+    /// path of a process.
+    fn outside_name(&self, met: &Met<'_>, path: &[u8]) -> Option<Vec<u8>> {
+        let rest = path.strip_prefix(b"/proc/")?;
+        let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+        let (number, rest) = rest.split_at_checked(end)?;
+        let inner: u32 = std::str::from_utf8(number).ok()?.parse().ok()?;
+        let id = self.observer.outside_id(met.pid, inner);
+        let id = id.map_or_else(|| format!("inner-{inner}"), |outer| outer.to_string());
+        Some([b"/proc/", id.as_bytes(), rest].concat())
     }
 
     /// Answers a call that fails whatever the policies say, as it would by itself; what it was about is recorded where it
@@ -219,6 +249,14 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     /// Answers a call whose target is not there: it says so, whatever the policies say.
     fn absent(&self, met: Met<'_>, drafts: Vec<Draft>, errno: Errno) -> io::Result<()> {
         let ruling = self.rule(&met, drafts);
+        self.absent_as_ruled(met, ruling, errno)
+    }
+
+    fn absent_as_ruled(&self, met: Met<'_>, ruling: Ruling, errno: Errno) -> io::Result<()> {
+        if !ruling.allowed && self.own_processes && ruling.acts.iter().any(|act| is_hidden(&act.resource)) {
+            // It is there, and not to be seen: denied as it would be without a view.
+            return self.deny(met, ruling);
+        }
         match self.observer.write(&met, ruling, Some(Outcome::Missing)) {
             Ok(_) => met.notification.refuse(errno.raw_os_error()),
             Err(_) => met.notification.refuse(libc::EIO),
@@ -302,6 +340,9 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     }
 }
 
+/// The first process of the tree's own namespace, which is of Aegis, as paths of procfs name it.
+const FIRST: &[u8] = b"inner-1";
+
 /// The most processes whose masks are remembered.
 const UMASKS_MAX: usize = 4_096;
 
@@ -310,6 +351,17 @@ const VIEWS: &str = "namespaces, mounts and other roots are refused: paths would
 const REACHES: &str = "files by handle and typing into a terminal are refused";
 const UNGOVERNED: &str =
     "sockets that send without a connection are refused: there is no network in `aegis run` yet";
+
+/// Says whether something is there outside of the agent's view.
+fn is_hidden(resource: &Resource) -> bool {
+    let (Resource::Path(path) | Resource::Unix(path)) = resource else { return false };
+    let inside = path.as_bytes().strip_prefix(b"/").filter(|rest| !rest.is_empty());
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    inside.is_some_and(|inside| {
+        rustix::fs::openat2(aegis_sys::outside::root(), inside, flags, Mode::empty(), how).is_ok()
+    })
+}
 
 /// The outcome of a call that failed.
 fn failed(errno: i32) -> Outcome {

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aegis_observer::processes::waiting_signals;
 use aegis_sandbox::Blocking;
 use aegis_sys::seccomp::{Listener, Parked};
-use aegis_sys::{process, signals};
+use aegis_sys::{outside, process, signals};
 use rustix::io::Errno;
 
 /// What a thread is to do.
@@ -20,21 +20,34 @@ type Work = Box<dyn FnOnce() + Send>;
 pub(crate) struct Foreman(SyncSender<(String, Work)>);
 
 impl Foreman {
-    /// Starts the thread that starts the others. To be called by a thread in the hull.
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts the thread that starts the others, after it has run `prepare`. To be called by a thread in the hull.
+    pub(crate) fn start(
+        prepare: impl FnOnce() -> rustix::io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
         let (send, receive) = sync_channel::<(String, Work)>(16);
+        let (ready, is_ready) = sync_channel(1);
         std::thread::Builder::new().name("foreman".into()).stack_size(64 << 10).spawn(move || {
+            let prepared = prepare();
+            let failed = prepared.is_err();
+            if ready.send(prepared).is_err() || failed {
+                return;
+            }
             while let Ok((name, work)) = receive.recv() {
                 let thread = std::thread::Builder::new().name(name).stack_size(aegis_policy::source::STACK);
                 // None can be had: whoever waits for it is told by what the work holds being let go of.
                 drop(thread.spawn(move || {
                     // Without a mask of its own it would make files with that of another caller.
-                    if process::own_umask().is_ok() {
+                    let placed = process::own_umask().and_then(|()| {
+                        // Files that are held are found from there.
+                        Ok(rustix::process::fchdir(outside::proc())?)
+                    });
+                    if placed.is_ok() {
                         work();
                     }
                 }));
             }
         })?;
+        is_ready.recv().map_err(|_| io::Error::other("the thread that starts others ended"))??;
         Ok(Self(send))
     }
 
@@ -157,7 +170,7 @@ impl Answer {
         let notification = self.listener.resume(parked);
         // A listener that does not work any more is met by those who receive.
         match opened {
-            Ok(fd) => drop(notification.give(fd.as_fd(), close_on_exec)),
+            Ok(fd) => drop(notification.hand_over(fd, close_on_exec)),
             Err(Errno::INTR) => drop(notification.refuse(RESTART)),
             Err(errno) => drop(notification.refuse(errno.raw_os_error())),
         }

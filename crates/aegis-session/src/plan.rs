@@ -52,10 +52,18 @@ pub struct Plan {
 /// What enforces a session's policies.
 #[derive(Debug, Clone)]
 pub struct Enforce {
-    /// The ABI of Landlock that this kernel has.
-    pub landlock: u32,
+    /// The ABI of Landlock that this kernel has; nothing where it has none.
+    pub landlock: Option<u32>,
     /// The agent runs as root.
     pub root: bool,
+    /// It gets a view, processes and System V objects of its own.
+    pub namespaces: bool,
+    /// The Aegis home, and the directory in it that the agent can reach.
+    pub home: (PathBuf, Option<PathBuf>),
+    /// Where the agent starts.
+    pub start: PathBuf,
+    /// The control group that the agent comes into, made for it.
+    pub group: bool,
 }
 
 /// The policies of a session.

@@ -10,9 +10,10 @@ use aegis_ledger::recorder::Trouble;
 use aegis_ledger::recovery::LiveFolder;
 use aegis_ledger::{Ledger, LedgerError, Receipt, RecordError, Recorder};
 use aegis_observer::{Observer, Sink, SinkError, Ticket};
-use aegis_sandbox::{Hull, Layers, Supervisor, filter, privileges};
+use aegis_sandbox::{Group, Hull, Layers, Supervisor, View, cgroup, filter, privileges};
 use aegis_sys::clock::{SystemClock, monotonic_us};
 use aegis_sys::launch::{self, Launcher, Step};
+use aegis_sys::namespaces::{self, First};
 use aegis_sys::process::{self, Change};
 use aegis_sys::signals::{self, Mask, Signal, Signals};
 use aegis_types::{
@@ -131,6 +132,10 @@ struct Enforced {
     waiting: Waiting,
     /// The hull of the set that the session started with: it stays.
     hull: Hull,
+    /// The first process of the agent's namespace; let go of when the agent has ended.
+    first: Option<First>,
+    /// Removed when the session is over.
+    group: Option<Group>,
 }
 
 struct Session {
@@ -163,6 +168,11 @@ struct Session {
 
 impl Session {
     fn start(mut plan: Plan, wire: Arc<Wire>, mask: Mask, guard: OwnedFd) -> Result<Self, Failure> {
+        aegis_sys::outside::hold();
+        if plan.enforce.as_ref().is_some_and(|enforce| enforce.namespaces && !enforce.root) {
+            namespaces::enter_user_namespace()
+                .map_err(|error| Failure::new(format!("no user namespace can be had: {error}")))?;
+        }
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::new)?;
         // It only saves time; a limit that is lower is no reason not to start.
         drop(process::make_room_for_descriptors(DESCRIPTORS));
@@ -283,30 +293,51 @@ impl Session {
         let plan =
             self.policy.judge.plan().ok_or_else(|| Failure::new("there are no policies to enforce"))?;
         let hull = Hull::of(&plan);
-        let (abi, root) = (enforce.landlock, enforce.root);
+        let Enforce { landlock, root, namespaces, .. } = *enforce;
+        let view = namespaces.then(|| View::of(&hull, Some(enforce.home.clone()), &enforce.start));
         let inside = hull.clone();
         let prepare = move || {
-            let layers = Layers::make(&inside, abi)?;
-            if root {
-                privileges::drop_most()?;
+            let first = view.map(|view| view.enter()).transpose()?;
+            let layers = landlock.map(|abi| Layers::make(&inside, abi)).transpose()?;
+            let drop_privileges = move || match (root, namespaces) {
+                (true, _) => privileges::drop_most(),
+                // What a namespace of its own gave it.
+                (false, true) => privileges::drop_all(),
+                (false, false) => Ok(()),
+            };
+            if let Some(layers) = &layers {
+                layers.hull.enforce()?;
             }
-            layers.hull.enforce()?;
-            Ok((Foreman::start()?, layers.own))
+            let foreman = Foreman::start(drop_privileges)?;
+            if let Some(first) = &first {
+                first.enter()?;
+            }
+            drop_privileges()?;
+            Ok((foreman, layers.map(|layers| layers.own), first))
         };
-        let choices = filter::Choices { root, own_ipc: false };
+        let choices = filter::Choices { root, own_ipc: namespaces };
         let launched = Launcher::new(filter::filter(choices), prepare);
-        let (launcher, listener, (foreman, layer)) = launched.map_err(|error| not_listening(&error))?;
-        command.confinement = Some(launch::Confinement { layer, own_processes: false });
+        let (launcher, listener, (foreman, layer, first)) =
+            launched.map_err(|error| not_listening(&error))?;
+        let group = enforce.group.then(|| Group::make(&format!("aegis-{}", self.id)).ok()).flatten();
+        let door = group.as_ref().map(Group::door).transpose().map_err(Failure::new)?;
+        if namespaces && !root {
+            let limits = std::mem::take(&mut command.limits);
+            command.limits = limits.with_processes(cgroup::PROCESSES_MAX);
+        }
+        command.confinement =
+            Some(launch::Confinement { layer, group: door, own_processes: first.is_some() });
         let listener = Arc::new(listener);
         let waiting = Waiting::new(foreman.clone());
         waiting.listen(Arc::clone(&listener));
         self.observer.employ_clerk().map_err(Failure::new)?;
         let supervisor =
-            Arc::new(Supervisor::new(Arc::clone(&self.observer), plan, Box::new(waiting.clone())));
+            Supervisor::new(Arc::clone(&self.observer), plan, Box::new(waiting.clone()), namespaces);
+        let supervisor = Arc::new(supervisor);
         let answering = Arc::clone(&supervisor);
         self.workers.let_answer(Arc::new(move |notification| answering.handle(notification)), foreman);
         self.workers.start(listener).map_err(Failure::new)?;
-        self.enforced = Some(Enforced { supervisor, waiting, hull });
+        self.enforced = Some(Enforced { supervisor, waiting, hull, first, group });
         Ok(launcher)
     }
 
@@ -438,6 +469,10 @@ impl Session {
             Change::Continued => self.wake_front(),
             Change::Ended(ended) => {
                 self.wake_front();
+                if let Some(enforced) = &mut self.enforced {
+                    // It ends with the last of the others.
+                    enforced.first = None;
+                }
                 self.exit = Some(aegis_observer::processes::status_of(ended));
                 self.release_at = Some(monotonic_us() + u64::try_from(STRAGGLERS.as_micros()).unwrap_or(0));
             }
@@ -556,6 +591,9 @@ impl Session {
     /// The spool is empty and the session over: its folder goes.
     fn clean_up(&mut self) -> Option<Ledger> {
         let ledger = self.recorder.stop();
+        if let Some(enforced) = &mut self.enforced {
+            enforced.group = None;
+        }
         if let Some(folder) = self.folder.take() {
             // A folder that stays is taken for a session that died, and taken in: nothing is lost by it.
             drop(folder.remove());

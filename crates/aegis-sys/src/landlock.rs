@@ -60,7 +60,7 @@ impl Rights {
 
     /// Returns what is in either.
     #[must_use]
-    pub const fn or(self, other: Self) -> Self {
+    const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

@@ -41,8 +41,10 @@ pub struct Command {
 /// What only the agent is confined by, beside what the launcher's thread is.
 #[derive(Debug)]
 pub struct Confinement {
-    /// The Landlock layer of its own.
-    pub layer: Layer,
+    /// The Landlock layer of its own; nothing where there is no Landlock.
+    pub layer: Option<Layer>,
+    /// The file by which it comes into a control group.
+    pub group: Option<std::os::fd::OwnedFd>,
     /// It is in a process id namespace that its parent is not in.
     pub own_processes: bool,
 }
@@ -169,7 +171,10 @@ impl Confinement {
         if kept != 0 {
             return Err(io::Error::last_os_error());
         }
-        self.layer.enforce()
+        if let Some(group) = &self.group {
+            rustix::io::write(group, b"0")?;
+        }
+        self.layer.as_ref().map_or(Ok(()), Layer::enforce)
     }
 }
 

@@ -15,6 +15,8 @@ pub mod inherited;
 pub mod landlock;
 pub mod launch;
 pub mod memory;
+pub mod namespaces;
+pub mod outside;
 pub mod probe;
 pub mod process;
 pub mod seccomp;

@@ -5,6 +5,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use rustix::fs::OFlags;
+
+use crate::outside;
+
 /// The memory of a process, as of its last exec: after another, it has to be opened anew.
 #[derive(Debug)]
 pub struct Memory(File);
@@ -15,7 +19,7 @@ impl Memory {
     /// # Errors
     /// That of `open(2)`: EACCES or EPERM where the process can't be read.
     pub fn open(pid: u32) -> io::Result<Self> {
-        File::open(format!("/proc/{pid}/mem")).map(Self)
+        Ok(Self(outside::open(&format!("{pid}/mem"), OFlags::RDONLY)?.into()))
     }
 
     /// Reads into a buffer and returns how much could be read: never across a page that is not there.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use crate::bpf::{Program, Rule, Section, Verdict};
 use crate::process;
 use crate::seccomp::{self, Features};
+use crate::{namespaces, outside};
 
 /// Whether user notification works.
 #[derive(Debug)]
@@ -80,6 +81,38 @@ fn in_child(probe: impl FnOnce() -> bool) -> bool {
 pub fn user_namespaces() -> bool {
     // SAFETY: unshare affects only the child that runs it, which has one thread and ends at once.
     in_child(|| unsafe { libc::unshare(libc::CLONE_NEWUSER) == 0 })
+}
+
+/// Says whether a process can have mounts, processes and System V objects of its own, with a `/proc` that shows them; for
+/// `root` without a user namespace. To be called by a process with one thread.
+///
+/// # Errors
+/// What is refused first.
+pub fn namespaces(root: bool) -> io::Result<()> {
+    let (told, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    outside::hold();
+    let child = process::fork(|| {
+        let made = if root { Ok(()) } else { namespaces::enter_user_namespace() };
+        let made = made.and_then(|()| namespaces::unshare_view()).and_then(|()| {
+            let private =
+                rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private)?;
+            // It ends as it is let go.
+            namespaces::First::start(c"/proc").and_then(|first| first.enter())
+        });
+        let errno = made.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
+        let _ = rustix::io::write(&tell, &errno.to_ne_bytes());
+        0
+    })?;
+    drop(tell);
+    let mut message = [0; 4];
+    let got = rustix::io::retry_on_intr(|| rustix::io::read(&told, &mut message))?;
+    let waited = process::wait_for(child, true);
+    match (got, i32::from_ne_bytes(message)) {
+        (4, 0) => waited.map(drop),
+        (4, errno) => Err(io::Error::from_raw_os_error(errno)),
+        _ => Err(io::ErrorKind::BrokenPipe.into()),
+    }
 }
 
 /// Says whether a whole file system can be marked.

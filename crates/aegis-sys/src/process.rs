@@ -75,7 +75,7 @@ pub enum Change {
 /// That of `fork(2)`; `Unsupported` where this process has other threads, for the child could then find
 /// locks held for ever.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<u32> {
-    let tasks = rustix::fs::stat("/proc/self/task")?;
+    let tasks = crate::outside::stat("self/task")?;
     // A directory's link count is two and one for each folder in it.
     if tasks.st_nlink != 3 {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "fork of a process with threads"));
@@ -263,7 +263,7 @@ fn descendants(root: u32) -> io::Result<Vec<u32>> {
 
 /// Returns a process' parent, as `/proc/PID/stat` has it; nothing where it has gone.
 fn parent(pid: u32) -> Option<u32> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = crate::outside::read(&format!("{pid}/stat")).ok()?;
     // The name before it is in brackets and can hold anything.
     let after = text.iter().rposition(|b| *b == b')')?;
     let rest = std::str::from_utf8(text.get(after..)?).ok()?;
@@ -293,6 +293,19 @@ pub fn raise_limits() -> Limits {
 /// Limits that were raised, to be put back.
 #[derive(Debug, Clone, Default)]
 pub struct Limits(pub(crate) Vec<(rustix::process::Resource, rustix::process::Rlimit)>);
+
+impl Limits {
+    /// Adds a bound on how many processes and threads the user has, where that is lower than what is in force.
+    #[must_use]
+    pub fn with_processes(mut self, most: u64) -> Self {
+        use rustix::process::{Resource, Rlimit, getrlimit};
+        let now = getrlimit(Resource::Nproc);
+        let least = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+        self.0.retain(|(resource, _)| *resource != Resource::Nproc);
+        self.0.push((Resource::Nproc, Rlimit { current: least(now.current), maximum: least(now.maximum) }));
+        self
+    }
+}
 
 /// Makes room for this many descriptors at once. In a process with threads, each doubling of the table waits
 /// for all CPUs, for milliseconds; so this is for before the first thread.

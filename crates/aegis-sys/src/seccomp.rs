@@ -219,9 +219,35 @@ impl Notification<'_> {
     /// # Errors
     /// That of the ioctl; not where the caller went away.
     pub fn give(mut self, fd: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<Result<(), i32>> {
+        match self.add(fd, close_on_exec, libc::SECCOMP_ADDFD_FLAG_SEND) {
+            Ok(_) => {
+                self.answered = true;
+                Ok(Ok(()))
+            }
+            Err(error) => self.refuse(error).map(|()| Err(error)),
+        }
+    }
+
+    /// As [`Notification::give`], and nobody but the caller has the file open when its call returns: a file that is still
+    /// open for writing elsewhere can't be executed, and a pipe has no end.
+    ///
+    /// # Errors
+    /// As [`Notification::give`].
+    pub fn hand_over(self, fd: OwnedFd, close_on_exec: bool) -> io::Result<Result<(), i32>> {
+        match self.add(fd.as_fd(), close_on_exec, 0) {
+            Ok(number) => {
+                drop(fd);
+                self.value(i64::from(number)).map(Ok)
+            }
+            Err(error) => self.refuse(error).map(|()| Err(error)),
+        }
+    }
+
+    /// Adds a descriptor to those of the caller; returns its number. Where the caller has gone, that is as good as done.
+    fn add(&self, fd: BorrowedFd<'_>, close_on_exec: bool, flags: libc::c_ulong) -> Result<i32, i32> {
         let request = libc::seccomp_notif_addfd {
             id: self.id,
-            flags: u32::try_from(libc::SECCOMP_ADDFD_FLAG_SEND).unwrap_or(2),
+            flags: u32::try_from(flags).unwrap_or(0),
             srcfd: fd.as_raw_fd().cast_unsigned(),
             newfd: 0,
             newfd_flags: if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
@@ -232,18 +258,13 @@ impl Notification<'_> {
                 libc::ioctl(self.listener.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const request)
             };
             if given >= 0 {
-                self.answered = true;
-                return Ok(Ok(()));
+                return Ok(given);
             }
-            let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-            match error {
+            match io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) {
                 libc::EINTR => {}
                 // The caller was killed meanwhile; nobody waits any more.
-                libc::ENOENT | libc::EINPROGRESS => {
-                    self.answered = true;
-                    return Ok(Ok(()));
-                }
-                _ => return self.refuse(error).map(|()| Err(error)),
+                libc::ENOENT | libc::EINPROGRESS => return Ok(0),
+                error => return Err(error),
             }
         }
     }

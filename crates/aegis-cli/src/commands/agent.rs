@@ -135,7 +135,7 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
                 ))
                 .hint(format!("aegis init {name}   (or name some with --policy)")));
             }
-            Some(enforcement(&configuration, degraded)?)
+            Some(enforcement(home, &configuration, &start_in, degraded)?)
         }
         _ => None,
     };
@@ -206,7 +206,9 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
         environment,
         enforce: enforce.map(|enforce| enforce.plan),
         tmp: own_tmp,
-        directory: options.dir.map(|_| c_string(start_in.into_os_string().into_vec())).transpose()?,
+        directory: (options.dir.is_some() || mode.enforces())
+            .then(|| c_string(start_in.into_os_string().into_vec()))
+            .transpose()?,
         limits,
         umask,
     };
@@ -348,7 +350,12 @@ struct Enforcement {
 }
 
 /// Finds out what this kernel can enforce; less than what is asked for only at the user's word.
-fn enforcement(configuration: &Configuration, degraded: bool) -> Result<Enforcement, CliError> {
+fn enforcement(
+    home: &Home,
+    configuration: &Configuration,
+    start_in: &Path,
+    degraded: bool,
+) -> Result<Enforcement, CliError> {
     let file = configuration.file.display();
     match &configuration.isolation {
         Isolation::None | Isolation::Process => {
@@ -370,7 +377,15 @@ fn enforcement(configuration: &Configuration, degraded: bool) -> Result<Enforcem
             .hint("`aegis setup` says how to mend it")
     })?;
     let root = rustix::process::geteuid().is_root();
-    Ok(Enforcement { plan: Enforce { landlock: abi, root }, grade: format!("landlock {abi}, supervised") })
+    let namespaces = aegis_sys::probe::namespaces(root).is_ok();
+    let reserved = policies::reserved(home, configuration);
+    let home = (
+        PathBuf::from(reserved.home.unwrap_or_default()),
+        reserved.sandbox.map(PathBuf::from).filter(|path| path.is_dir()),
+    );
+    let plan =
+        Enforce { landlock: Some(abi), root, namespaces, home, start: start_in.to_owned(), group: true };
+    Ok(Enforcement { plan, grade: format!("landlock {abi}, supervised") })
 }
 
 fn default_name(command: &[OsString], option: &str) -> Result<AgentName, CliError> {

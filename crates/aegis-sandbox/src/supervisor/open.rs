@@ -7,6 +7,7 @@ use aegis_observer::calls::{At, OpenFlags};
 use aegis_observer::look::{open_flag_names, owner_flags};
 use aegis_observer::resolve::{Base, path_of};
 use aegis_observer::{Draft, Met, Sink};
+use aegis_sys::outside;
 use aegis_types::{Action, Clock, Outcome, Resource, Text};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -175,7 +176,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let fd = match rustix::fs::openat2(CWD, text, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => {
-                return self.absent_as_ruled(met, ruling).map(|()| None);
+                return self.absent_as_ruled(met, ruling, Errno::NOENT).map(|()| None);
             }
             Err(_) => return Ok(Some(met)),
         };
@@ -201,22 +202,20 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             return met.notification.proceed().map(|()| None);
         }
         match self.observer.write(&met, ruling, Some(Outcome::Ok)) {
-            Ok(_) => self.give(met, asked, &fd).map(|()| None),
+            Ok(_) => self.give(met, asked, fd).map(|()| None),
             Err(_) => met.notification.refuse(libc::EIO).map(|()| None),
         }
     }
 
-    fn absent_as_ruled(&self, met: Met<'_>, ruling: aegis_observer::observer::Ruling) -> io::Result<()> {
-        match self.observer.write(&met, ruling, Some(Outcome::Missing)) {
-            Ok(_) => met.notification.refuse(libc::ENOENT),
-            Err(_) => met.notification.refuse(libc::EIO),
-        }
-    }
-
     /// Hands an open file over.
-    fn give(&self, met: Met<'_>, asked: &Asked, fd: &OwnedFd) -> io::Result<()> {
+    fn give(&self, met: Met<'_>, asked: &Asked, fd: OwnedFd) -> io::Result<()> {
         // Where the caller has no room for it, its call fails though the file was opened.
-        met.notification.give(fd.as_fd(), asked.close_on_exec()).map(drop)
+        let close_on_exec = asked.close_on_exec();
+        if asked.writes() {
+            met.notification.hand_over(fd, close_on_exec).map(drop)
+        } else {
+            met.notification.give(fd.as_fd(), close_on_exec).map(drop)
+        }
     }
 
     /// Opens what is there.
@@ -263,7 +262,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if !changes {
             return match open_again(asked, object) {
                 Ok(fd) => match self.observer.write(&met, ruling, Some(Outcome::Ok)) {
-                    Ok(_) => self.give(met, asked, &fd),
+                    Ok(_) => self.give(met, asked, fd),
                     Err(_) => met.notification.refuse(libc::EIO),
                 },
                 Err(errno) => {
@@ -292,7 +291,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         match opened {
             Ok(fd) => {
                 self.observer.settle(written, Outcome::Ok);
-                self.give(met, asked, &fd)
+                self.give(met, asked, fd)
             }
             Err(errno) => {
                 self.observer.settle(written, failed(errno.raw_os_error()));
@@ -307,7 +306,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let blocks = object.kind() == FileType::Fifo && !both && !asked.flags.contains(OFlags::NONBLOCK);
         if !blocks {
             return match open_again(asked, object) {
-                Ok(fd) => self.give(met, asked, &fd),
+                Ok(fd) => self.give(met, asked, fd),
                 Err(errno) => met.notification.refuse(errno.raw_os_error()),
             };
         }
@@ -340,10 +339,10 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             ruling.permit(OWN_TERMINAL);
         }
         let opened = if device == TTY {
-            controlling_terminal(met.notification.tid).and_then(|path| {
-                let flags = (asked.flags - FINDING) | OURS;
-                rustix::fs::open(path, flags, Mode::empty())
-            })
+            controlling_terminal(met.notification.tid).and_then(|name| open_outside(asked, &name))
+        } else if device == PTMX {
+            // It looks for its file system beside itself, which is not so where it stands alone in a view.
+            open_outside(asked, "ptmx")
         } else {
             open_again(asked, object)
         };
@@ -359,7 +358,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 if device == PTMX {
                     self.remember_terminal(&fd);
                 }
-                self.give(met, asked, &fd)
+                self.give(met, asked, fd)
             }
             Err(errno) => met.notification.refuse(errno.raw_os_error()),
         }
@@ -408,7 +407,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Ok(fd) => {
                 self.observer.settle(written, Outcome::Ok);
                 self.observer.made(&slot.path, &slot.folder, &slot.name);
-                self.give(met, asked, &fd).map(|()| None)
+                self.give(met, asked, fd).map(|()| None)
             }
             Err(errno) => {
                 self.observer.settle(written, failed(errno.raw_os_error()));
@@ -444,16 +443,21 @@ fn open_again(asked: &Asked, object: &Object) -> Result<OwnedFd, Errno> {
     rustix::fs::open(object.link(), (asked.flags - FINDING) | OURS, Mode::empty())
 }
 
-/// Returns the path of a thread's controlling terminal (`proc_pid_stat(5)`, field 7; ENXIO where it has none).
+/// Opens a device by its name below `/dev`.
+fn open_outside(asked: &Asked, name: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(outside::dev(), name, (asked.flags - FINDING) | OURS, Mode::empty())
+}
+
+/// Returns the name below `/dev` of a thread's controlling terminal (`proc_pid_stat(5)`, field 7; ENXIO where it has none).
 fn controlling_terminal(tid: u32) -> Result<String, Errno> {
     let number = aegis_observer::processes::terminal(tid).filter(|number| *number != 0).ok_or(Errno::NXIO)?;
     let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00));
     match major {
         // Unix98 pseudo-terminals: eight majors of 256 each, of which Linux uses the first with wide minors.
-        136..=143 => Ok(format!("/dev/pts/{}", (major - 136) * 256 + minor)),
-        4 if minor < 64 => Ok(format!("/dev/tty{minor}")),
-        4 => Ok(format!("/dev/ttyS{}", minor - 64)),
-        5 if minor == 1 => Ok("/dev/console".to_owned()),
+        136..=143 => Ok(format!("pts/{}", (major - 136) * 256 + minor)),
+        4 if minor < 64 => Ok(format!("tty{minor}")),
+        4 => Ok(format!("ttyS{}", minor - 64)),
+        5 if minor == 1 => Ok("console".to_owned()),
         _ => Err(Errno::NXIO),
     }
 }

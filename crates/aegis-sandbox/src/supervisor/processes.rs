@@ -1,7 +1,6 @@
 //! Programs, files in memory, and other processes.
 
 use std::io;
-use std::os::fd::AsFd as _;
 
 use aegis_observer::calls::Shape;
 use aegis_observer::{Met, Sink, processes};
@@ -44,7 +43,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let asked = arguments.int(1);
         let flags = MemfdFlags::from_bits_retain((asked & !EXEC) | CLOEXEC | NOEXEC_SEAL);
         match rustix::fs::memfd_create(name, flags) {
-            Ok(fd) => met.notification.give(fd.as_fd(), asked & CLOEXEC != 0).map(drop),
+            Ok(fd) => met.notification.hand_over(fd, asked & CLOEXEC != 0).map(drop),
             Err(errno) => met.notification.refuse(errno.raw_os_error()),
         }
     }
@@ -77,6 +76,10 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     }
 
     fn is_of_tree(&self, pid: u32) -> bool {
+        if self.own_processes {
+            // Nothing else has an id there, but for the first, which is of Aegis.
+            return pid != 1;
+        }
         !self.observer.is_of_aegis(pid) && processes::is_descendant(pid, self.me)
     }
 
@@ -84,7 +87,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     pub(super) fn reach(&self, met: Met<'_>, argument: u8, is_descriptor: bool) -> io::Result<()> {
         debug_assert!(matches!(met.call.shape, Shape::Reach(..)));
         let target = met.arguments().int(argument);
-        if !is_descriptor && (target == 0 || target == met.pid) {
+        let own = if self.own_processes {
+            processes::last_number(met.pid, "NStgid:").unwrap_or(met.pid)
+        } else {
+            met.pid
+        };
+        if !is_descriptor && (target == 0 || target == own) {
             return met.notification.proceed();
         }
         // The limits of its own children a shell may set.

@@ -185,8 +185,8 @@ fn bind_in(socket: &OwnedFd, folder: &OwnedFd, name: &[u8]) -> Result<i64, Errno
     let address = SocketAddrUnix::new(name)?;
     rustix::process::fchdir(folder)?;
     let bound = rustix::net::bind(socket, &address);
-    // Relative paths of ours are none that a call names.
-    rustix::process::chdir("/")?;
+    // The place of every thread that executes calls.
+    rustix::process::fchdir(aegis_sys::outside::proc())?;
     bound.map(|()| 0)
 }
 
