@@ -131,6 +131,14 @@ impl SandboxPlan {
 }
 
 impl SandboxPlan {
+    /// Says whether there are programs about which a kernel's rules can't say what the policies do.
+    #[must_use]
+    pub fn mediates_programs(&self) -> bool {
+        self.regions(Action::ProcessSpawn).is_some_and(|regions| {
+            regions.residuals().iter().any(|residual| matches!(residual.state, State::Check(_)))
+        })
+    }
+
     /// Says whether a directory must stay where it is: the policies name something at or below it about which they do
     /// not simply allow everything, and which would be moved out of that.
     #[must_use]

@@ -17,6 +17,7 @@
 
 pub mod cgroup;
 pub mod filter;
+pub mod grade;
 pub mod hull;
 mod place;
 pub mod privileges;
@@ -24,6 +25,7 @@ pub mod supervisor;
 pub mod view;
 
 pub use cgroup::Group;
+pub use grade::{Enforcement, Grade};
 pub use hull::{Hull, Layers};
 pub use supervisor::{Blocking, Supervisor};
 pub use view::View;

@@ -62,8 +62,10 @@ pub struct Enforce {
     pub home: (PathBuf, Option<PathBuf>),
     /// Where the agent starts.
     pub start: PathBuf,
-    /// The control group that the agent comes into, made for it.
+    /// It comes into a control group of its own, where one can be had.
     pub group: bool,
+    /// The number of its processes is bounded by the user's limit.
+    pub limit: bool,
 }
 
 /// The policies of a session.

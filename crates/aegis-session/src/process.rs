@@ -293,6 +293,10 @@ impl Session {
         let plan =
             self.policy.judge.plan().ok_or_else(|| Failure::new("there are no policies to enforce"))?;
         let hull = Hull::of(&plan);
+        if plan.mediates_programs() {
+            // The front may have gone.
+            drop(self.wire.try_send(&ToFront::Notice(MEDIATED.to_owned())));
+        }
         let Enforce { landlock, root, namespaces, .. } = *enforce;
         let view = namespaces.then(|| View::of(&hull, Some(enforce.home.clone()), &enforce.start));
         let inside = hull.clone();
@@ -321,7 +325,7 @@ impl Session {
             launched.map_err(|error| not_listening(&error))?;
         let group = enforce.group.then(|| Group::make(&format!("aegis-{}", self.id)).ok()).flatten();
         let door = group.as_ref().map(Group::door).transpose().map_err(Failure::new)?;
-        if namespaces && !root {
+        if enforce.limit {
             let limits = std::mem::take(&mut command.limits);
             command.limits = limits.with_processes(cgroup::PROCESSES_MAX);
         }
@@ -620,6 +624,11 @@ impl Session {
         }
     }
 }
+
+/// What is said where the kernel's rules can't say all that the policies do about programs.
+const MEDIATED: &str = "policies about executing that go beyond paths (a name, arguments, a time) are asked when a \
+                        program is executed, and the kernel does not hold a hostile program to the answer; \
+                        `aegis policy compile` shows which";
 
 /// How much of a name or host goes into the report, in bytes and characters: all of them fit one message,
 /// whatever they look like in JSON.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use crate::bpf::{Program, Rule, Section, Verdict};
+use crate::landlock::{Governs, Layer, Rights};
 use crate::process;
 use crate::seccomp::{self, Features};
 use crate::{namespaces, outside};
@@ -68,6 +69,19 @@ pub fn landlock() -> Option<u32> {
     // SAFETY: with this flag and a null attribute the call only returns a number (landlock_create_ruleset(2)).
     let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, VERSION) };
     u32::try_from(abi).ok().filter(|abi| *abi > 0)
+}
+
+/// Says whether a Landlock layer holds, by trying one on a thread.
+#[must_use]
+pub fn landlock_holds(abi: u32) -> bool {
+    let refused = move || -> io::Result<bool> {
+        seccomp::no_new_privileges()?;
+        let governs = Governs { files: Rights::READ_FILE, ..Governs::default() };
+        Layer::new(abi, governs)?.enforce()?;
+        let opened = outside::open("self/status", rustix::fs::OFlags::RDONLY);
+        Ok(opened.is_err_and(|error| error == rustix::io::Errno::ACCESS))
+    };
+    std::thread::spawn(refused).join().is_ok_and(|refused| refused.unwrap_or(false))
 }
 
 /// Runs a probe in a process of its own, where what it does changes nothing here.

@@ -11,6 +11,7 @@ use aegis_ledger::{Ledger, recovery};
 use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
 use aegis_policy::{Source, Template};
+use aegis_sandbox::grade::{Bound, Enforcement, Supervision};
 use aegis_session::{Enforce, Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
 use aegis_types::{Action, AgentName, Clock as _, ExitStatus, SessionId, SessionStart, Text};
@@ -135,7 +136,11 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
                 ))
                 .hint(format!("aegis init {name}   (or name some with --policy)")));
             }
-            Some(enforcement(home, &configuration, &start_in, degraded)?)
+            let enforcing = enforcement(home, &configuration, &start_in, degraded)?;
+            if !options.quiet {
+                say(&format!("{}; there is no network yet", enforcing.sentence));
+            }
+            Some(enforcing)
         }
         _ => None,
     };
@@ -344,9 +349,10 @@ fn default_policy(home: &Home, name: &AgentName, start_in: &Path) -> Option<&'st
 }
 
 /// What enforces, and how that is said.
-struct Enforcement {
+struct Enforcing {
     plan: Enforce,
     grade: String,
+    sentence: String,
 }
 
 /// Finds out what this kernel can enforce; less than what is asked for only at the user's word.
@@ -355,7 +361,7 @@ fn enforcement(
     configuration: &Configuration,
     start_in: &Path,
     degraded: bool,
-) -> Result<Enforcement, CliError> {
+) -> Result<Enforcing, CliError> {
     let file = configuration.file.display();
     match &configuration.isolation {
         Isolation::None | Isolation::Process => {
@@ -371,21 +377,33 @@ fn enforcement(
             }
         }
     }
-    let _ = degraded;
-    let abi = aegis_sys::probe::landlock().ok_or_else(|| {
-        CliError::failed("this kernel has no Landlock: it can't enforce policies")
-            .hint("`aegis setup` says how to mend it")
-    })?;
     let root = rustix::process::geteuid().is_root();
-    let namespaces = aegis_sys::probe::namespaces(root).is_ok();
+    let found = Enforcement::probe(root);
+    let needed: Vec<_> = found.missing().into_iter().filter(|one| one.needed).collect();
+    if let Some(first) = needed.first().filter(|_| !degraded || matches!(found.supervision, Supervision::Fails(_))) {
+        let all: Vec<String> =
+            needed.iter().map(|one| format!("without {}, {}", one.what, one.weaker)).collect();
+        let hint = match found.supervision {
+            Supervision::Fails(_) => first.mend.to_owned(),
+            _ => format!("{}; or `--degraded`, to go on all the same", first.mend),
+        };
+        return Err(CliError::failed(format!("this system can't enforce the policies: {}", all.join("; "))).hint(hint));
+    }
     let reserved = policies::reserved(home, configuration);
     let home = (
         PathBuf::from(reserved.home.unwrap_or_default()),
         reserved.sandbox.map(PathBuf::from).filter(|path| path.is_dir()),
     );
-    let plan =
-        Enforce { landlock: Some(abi), root, namespaces, home, start: start_in.to_owned(), group: true };
-    Ok(Enforcement { plan, grade: format!("landlock {abi}, supervised") })
+    let plan = Enforce {
+        landlock: found.landlock,
+        root,
+        namespaces: found.namespaces.is_ok(),
+        home,
+        start: start_in.to_owned(),
+        group: found.bound == Bound::Group,
+        limit: found.bound == Bound::Limit,
+    };
+    Ok(Enforcing { plan, grade: found.summary(), sentence: found.sentence() })
 }
 
 fn default_name(command: &[OsString], option: &str) -> Result<AgentName, CliError> {

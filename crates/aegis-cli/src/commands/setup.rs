@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use aegis_proof::TrustRoot;
+use aegis_sandbox::{Enforcement, Grade};
 use aegis_sys::probe::{self, Answer};
 use aegis_types::AgentName;
 use serde_json::json;
@@ -91,21 +92,7 @@ fn check(home: &Home) -> Vec<Line> {
         ),
         mend: if landlock.is_some() { "" } else { "boot with lsm=...,landlock on a kernel from 5.13 on" },
     });
-    let namespaces = probe::user_namespaces();
-    lines.push(Line {
-        what: "user namespaces".into(),
-        state: if namespaces { State::Ok } else { State::Degraded },
-        meaning: if namespaces {
-            "can be made; not needed to observe".into()
-        } else {
-            "can't be made; not needed to observe".into()
-        },
-        mend: if namespaces {
-            ""
-        } else {
-            "sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns"
-        },
-    });
+    lines.extend(enforcement());
     let fanotify = probe::fanotify();
     lines.push(Line {
         what: "fanotify".into(),
@@ -178,6 +165,27 @@ fn notification() -> Vec<Line> {
         }],
     }
 }
+
+/// What `aegis run` can enforce here: a line for what is there, one for each thing that is missing.
+fn enforcement() -> Vec<Line> {
+    let found = Enforcement::probe(rustix::process::geteuid().is_root());
+    let state = match found.grade() {
+        Grade::Full => State::Ok,
+        Grade::Partial => State::Degraded,
+        Grade::Insufficient => State::Missing,
+    };
+    let mut lines =
+        vec![Line { what: ENFORCEMENT.into(), state, meaning: found.summary(), mend: "" }];
+    lines.extend(found.missing().into_iter().map(|one| Line {
+        what: one.what.into(),
+        state: if one.needed { State::Missing } else { State::Degraded },
+        meaning: format!("in `aegis run`, {}", one.weaker),
+        mend: one.mend,
+    }));
+    lines
+}
+
+const ENFORCEMENT: &str = "enforcement";
 
 fn landlock_features(abi: u32) -> String {
     let names = [

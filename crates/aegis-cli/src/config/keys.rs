@@ -23,7 +23,7 @@ pub(crate) static CONFIGURATION: Table = Table::free(&[
         "Hosts that the agent may connect to, beside what policies permit: a name, `*.` and a name, an address or \
          a network, each with `:PORT` or without.",
     ),
-    Key::idle("isolation", ISOLATION, "How the kernel enforces policies."),
+    Key::new("isolation", ISOLATION, "How the kernel enforces policies."),
     Key::new("observer", OBSERVER, "How the agent is observed."),
     Key::idle("pilot", Kind::Table(&PILOT), "How the agent is supervised."),
     Key::idle("alerts", Kind::Tables(&ALERT), "Who is told of what."),

@@ -4,8 +4,7 @@ use std::io;
 
 use aegis_observer::calls::Shape;
 use aegis_observer::{Met, Sink, processes};
-use aegis_policy::plan::State;
-use aegis_types::{Action, Assurance, Clock};
+use aegis_types::{Assurance, Clock};
 use rustix::fs::MemfdFlags;
 
 use super::Supervisor;
@@ -19,11 +18,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     /// The kernel executes it, with arguments that can change until then. What the policies say of the path holds all
     /// the same where Landlock says so, too.
     pub(super) fn execute(&self, met: Met<'_>) -> io::Result<()> {
-        let plan = self.plan();
-        let depends = plan.regions(Action::ProcessSpawn).is_none_or(|regions| {
-            regions.residuals().iter().any(|residual| matches!(residual.state, State::Check(_)))
-        });
-        let assurance = if depends { Assurance::Mediated } else { Assurance::Enforced };
+        let mediated = self.plan().mediates_programs();
+        let assurance = if mediated { Assurance::Mediated } else { Assurance::Enforced };
         self.observer.observe(met, assurance)
     }
 
