@@ -74,18 +74,46 @@ const CACHES: &[(&str, &str)] = &[
     ("GOTMPDIR", "go-tmp"),
 ];
 
-/// Makes the temporary directory of a session; it is removed with the session's end.
-pub(crate) fn make_tmp(id: SessionId) -> Result<PathBuf, CliError> {
-    let place = variable("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        CliError::failed(format!("no temporary directory can be made in {}: {error}", path.display()))
-            .hint("set TMPDIR to a directory that you can write to")
-    };
-    let place = std::fs::canonicalize(&place).map_err(|error| failed(&place, &error))?;
-    let path = place.join(format!("aegis-{id}"));
-    let mode = rustix::fs::Mode::RWXU;
-    rustix::fs::mkdir(&path, mode).map_err(|error| failed(&place, &error))?;
-    Ok(path)
+/// The temporary directory of a session that is not there yet: it goes with this, unless it is kept.
+pub(crate) struct OwnTmp {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl OwnTmp {
+    /// Makes it.
+    pub(crate) fn make(id: SessionId) -> Result<Self, CliError> {
+        let place = variable("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let failed = |path: &Path, error: &dyn std::fmt::Display| {
+            CliError::failed(format!("no temporary directory can be made in {}: {error}", path.display()))
+                .hint("set TMPDIR to a directory that you can write to")
+        };
+        let place = std::fs::canonicalize(&place).map_err(|error| failed(&place, &error))?;
+        let path = place.join(format!("aegis-{id}"));
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mkdir(&path, mode).map_err(|error| failed(&place, &error))?;
+        Ok(Self { path, kept: false })
+    }
+
+    /// Returns where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves its end to the session.
+    pub(crate) fn keep(mut self) -> PathBuf {
+        self.kept = true;
+        std::mem::take(&mut self.path)
+    }
+}
+
+impl Drop for OwnTmp {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What stays harms nobody.
+            drop(std::fs::remove_dir_all(&self.path));
+        }
+    }
 }
 
 /// Returns the folder of a configuration's own caches.

@@ -33,7 +33,7 @@ pub struct Plan {
     pub policy: PolicyPlan,
     /// What enforces the policies; nothing where they are only asked.
     pub enforce: Option<Enforce>,
-    /// A temporary directory that was made for the session and goes with it.
+    /// A temporary directory that was made for the session; it is removed when the session is over.
     pub tmp: Option<PathBuf>,
     /// Files to execute, in this order, as `execvp(3)` does.
     pub candidates: Vec<CString>,

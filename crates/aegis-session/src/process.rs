@@ -97,6 +97,7 @@ pub(crate) type SessionObserver = Observer<SessionSink, SystemClock>;
 /// Runs in the session process and returns its exit code, which nobody looks at.
 pub(crate) fn run(plan: Plan, wire: Wire, mask: Mask, guard: OwnedFd) -> i32 {
     let wire = Arc::new(wire);
+    let tmp = plan.tmp.clone();
     let failed = match Session::start(plan, Arc::clone(&wire), mask, guard) {
         Ok(mut session) => match session.attend() {
             Ok(()) => return 0,
@@ -108,6 +109,7 @@ pub(crate) fn run(plan: Plan, wire: Wire, mask: Mask, guard: OwnedFd) -> i32 {
         },
         Err(failure) => failure,
     };
+    remove_tmp(tmp);
     // The front may have gone.
     drop(wire.send(&ToFront::Failed { why: failed.why, code: failed.code }));
     1
@@ -124,6 +126,12 @@ impl Failure {
     fn new(why: impl ToString) -> Self {
         Self { why: why.to_string(), code: 125 }
     }
+}
+
+/// Removes the temporary directory of a session that is over; what can't be removed stays, which harms nobody.
+fn remove_tmp(tmp: Option<PathBuf>) {
+    // Links in it are removed, never followed.
+    drop(tmp.map(std::fs::remove_dir_all));
 }
 
 /// What enforces the policies.
@@ -150,6 +158,8 @@ struct Session {
     workers: Workers,
     enforced: Option<Enforced>,
     folder: Option<LiveFolder>,
+    /// A temporary directory that goes with the session.
+    tmp: Option<PathBuf>,
     /// Readable when the ledger has failed.
     failed: Arc<OwnedFd>,
     /// The agent's first process.
@@ -208,6 +218,7 @@ impl Session {
             observer,
             policy,
             folder: Some(folder),
+            tmp: plan.tmp,
             failed,
             agent: 0,
             front: plan.front,
@@ -531,6 +542,7 @@ impl Session {
 
     /// Nothing is left of the tree: the end is recorded, durably, and told.
     fn finish(&mut self) -> io::Result<()> {
+        remove_tmp(self.tmp.take());
         self.recorder.end_within(END_PATIENCE);
         self.tell_ends();
         let last = match self.record_end(None) {
@@ -617,6 +629,7 @@ impl Session {
     /// Ends a session that can't go on.
     fn abandon(&mut self, why: &str) {
         drop(process::kill_descendants());
+        remove_tmp(self.tmp.take());
         self.recorder.end_within(END_PATIENCE);
         self.tell_ends();
         if self.record_end(Some(why.to_owned())).is_ok() {

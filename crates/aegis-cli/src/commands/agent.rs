@@ -74,7 +74,11 @@ pub(super) fn run(home: &Home, wanted: Wanted) -> Result<u8, CliError> {
     let id = plan.id;
     let known = configuration.ledger.exists();
     let command = plan.start.argv.first().map(|name| shown(name.as_bytes())).unwrap_or_default();
-    let finished = aegis_session::run(plan, say)?;
+    let tmp = plan.tmp.clone();
+    let finished = aegis_session::run(plan, say).inspect_err(|_| {
+        // The session process may have died before it could.
+        drop(tmp.map(std::fs::remove_dir_all));
+    })?;
     if !quiet {
         let mut text = summary(&command, id, &configuration, &finished, mode);
         if !known && let Some(root) = trust_root(&configuration.ledger) {
@@ -125,9 +129,10 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
     let id = SessionId::at(SystemClock.now().wall);
     let own_tmp = match mode {
         Mode::Wrap => None,
-        Mode::Run { .. } => Some(surroundings::make_tmp(id)?),
+        Mode::Run { .. } => Some(surroundings::OwnTmp::make(id)?),
     };
-    let policy = prepare_policy(home, &configuration, policy, own_tmp.as_deref())?;
+    let tmp_path = own_tmp.as_ref().map(surroundings::OwnTmp::path);
+    let policy = prepare_policy(home, &configuration, policy, tmp_path)?;
     let enforce = match mode {
         Mode::Run { dry: false, degraded } => {
             if policy.policies.is_none() {
@@ -190,30 +195,34 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
     };
     let c_string =
         |bytes: Vec<u8>| CString::new(bytes).map_err(|_| CliError::usage("an argument has a zero byte"));
-    let environment = match &own_tmp {
+    let environment = match tmp_path {
         None => whole_environment()?,
         Some(tmp) => surroundings::environment(&configuration, tmp, &start_in)?,
     };
+    let candidates = candidates
+        .into_iter()
+        .map(|path| c_string(path.into_os_string().into_vec()))
+        .collect::<Result<_, _>>()?;
+    let argv = options.command.into_iter().map(|a| c_string(a.into_vec())).collect::<Result<_, _>>()?;
+    // What has a view of its own is not where it was before.
+    let named = options.dir.is_some() || mode.enforces();
+    let directory = named.then(|| c_string(start_in.into_os_string().into_vec())).transpose()?;
+    let custody = home.custody(&configuration.ledger)?;
     let plan = Plan {
         id,
         start,
         front: std::process::id(),
         ledger: configuration.ledger.clone(),
-        custody: home.custody(&configuration.ledger)?,
+        custody,
         run: home.run(),
         observer,
         policy,
-        candidates: candidates
-            .into_iter()
-            .map(|path| c_string(path.into_os_string().into_vec()))
-            .collect::<Result<_, _>>()?,
-        argv: options.command.into_iter().map(|a| c_string(a.into_vec())).collect::<Result<_, _>>()?,
+        candidates,
+        argv,
         environment,
         enforce: enforce.map(|enforce| enforce.plan),
-        tmp: own_tmp,
-        directory: (options.dir.is_some() || mode.enforces())
-            .then(|| c_string(start_in.into_os_string().into_vec()))
-            .transpose()?,
+        tmp: own_tmp.map(surroundings::OwnTmp::keep),
+        directory,
         limits,
         umask,
     };
