@@ -122,7 +122,8 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
     let mode = options.mode;
     let word = options.policy.as_deref();
     // Without policies there is nothing to enforce: those of the template that `init` takes, then.
-    let word = if mode == Mode::Wrap { word } else { word.or(default_policy(home, &name, &start_in)) };
+    let word =
+        if mode == Mode::Wrap { word } else { word.or_else(|| default_policy(home, &name, &start_in)) };
     let policy = choose_policy(home, &name, word, &start_in)?;
     let configuration = home.configuration_or_new(&name)?;
     check_observer(&configuration)?;
