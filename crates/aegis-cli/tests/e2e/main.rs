@@ -7,6 +7,7 @@
     reason = "tests prepare files and processes the plain way, and fail where something is not as it should be"
 )]
 
+mod battery;
 mod config;
 mod damage;
 mod deaths;
