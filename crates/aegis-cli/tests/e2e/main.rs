@@ -4,7 +4,8 @@
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "tests prepare files and processes the plain way, and fail where something is not as it should be"
+    clippy::print_stdout,
+    reason = "tests prepare files and processes the plain way, say what came out, and fail where something is wrong"
 )]
 
 mod battery;
@@ -18,6 +19,7 @@ mod plain;
 mod policy;
 mod programs;
 mod proof;
+mod races;
 mod readme;
 mod session;
 mod support;

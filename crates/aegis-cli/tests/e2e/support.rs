@@ -39,7 +39,7 @@ impl World {
             std::fs::create_dir(world.path(name)).unwrap();
         }
         let built = Path::new(env!("CARGO_BIN_EXE_aegis")).parent().unwrap();
-        for name in ["aegis", "ground-truth"] {
+        for name in ["aegis", "flip", "ground-truth"] {
             let (from, to) = (built.join(name), world.path("bin").join(name));
             assert!(
                 from.exists(),
@@ -50,10 +50,17 @@ impl World {
         }
         if who == Who::Nobody {
             for path in ["", "work", "user", "tmp"].map(|name| world.path(name)) {
-                std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+                world.give(&path);
             }
         }
         world
+    }
+
+    /// Gives a file to the world's user.
+    pub(crate) fn give(&self, path: &Path) {
+        if self.who == Who::Nobody {
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
