@@ -93,8 +93,13 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Err(errno) => return met.notification.refuse(errno.raw_os_error()),
         };
         if asked.flags.contains(OFlags::PATH) {
-            // Existence only: what is done with it is asked about by its name.
-            return met.notification.proceed();
+            return match place {
+                // Existence only: what is done with it is asked about by its name.
+                OpenFlags::Argument(_) | OpenFlags::Creat => met.notification.proceed(),
+                // The flags are in memory: until the kernel reads them, they can become others. Nor can such a
+                // descriptor be handed over. Programs that find no openat2(2) take openat(2).
+                OpenFlags::How(_) => met.notification.refuse(libc::ENOSYS),
+            };
         }
         let action = if asked.writes() { Action::FileWrite } else { Action::FileRead };
         let mut met = met;
