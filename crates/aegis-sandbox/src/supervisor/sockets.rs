@@ -28,7 +28,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         Ok((network::parse(&bytes), bytes))
     }
 
-    /// Takes the caller's own socket: what is done to it is done to the caller's.
+    /// Takes the caller's own socket: what is done to it is done to the caller's. It is let go of before the caller goes
+    /// on: once that has closed its own, the address is free again.
     fn own_socket(&self, met: &Met<'_>) -> Result<OwnedFd, Errno> {
         let fd = met.arguments().descriptor(0);
         let held = pidfd_getfd(&*met.pidfd, fd, PidfdGetfdFlags::empty())?;
@@ -77,7 +78,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             (Ok(socket), Ok(address)) => (socket, address),
             (Err(errno), _) | (_, Err(errno)) => return met.notification.refuse(errno.raw_os_error()),
         };
-        self.effect(met, ruling, || patiently(&socket, || rustix::net::connect(&socket, &address)))
+        self.effect(met, ruling, move || patiently(&socket, || rustix::net::connect(&socket, &address)))
     }
 
     fn connect_abstract(&self, met: Met<'_>, name: &[u8]) -> io::Result<()> {
@@ -90,7 +91,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             (Ok(socket), Ok(address)) => (socket, address),
             (Err(errno), _) | (_, Err(errno)) => return met.notification.refuse(errno.raw_os_error()),
         };
-        self.effect(met, ruling, || patiently(&socket, || rustix::net::connect(&socket, &address)))
+        self.effect(met, ruling, move || patiently(&socket, || rustix::net::connect(&socket, &address)))
     }
 
     fn no_network(&self, met: Met<'_>, to: Resource) -> io::Result<()> {
@@ -131,7 +132,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 let inode = rustix::fs::fstat(&socket).ok().map(|stat| stat.st_ino);
                 let allowed = ruling.allowed;
                 let bound = slot.path.clone();
-                let done = self.effect(met, ruling, || {
+                let done = self.effect(met, ruling, move || {
                     rustix::process::umask(umask);
                     bind_in(&socket, &slot.folder, &slot.name)
                 });
@@ -148,7 +149,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                     Err(errno) => return met.notification.refuse(errno.raw_os_error()),
                 };
                 let allowed = ruling.allowed;
-                let done = self.effect(met, ruling, || rustix::net::bind(&socket, &address).map(|()| 0));
+                let done = self.effect(met, ruling, move || rustix::net::bind(&socket, &address).map(|()| 0));
                 if allowed {
                     self.observer.remember_socket(shown, None);
                 }
@@ -160,7 +161,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 let address = std::net::SocketAddr::new(ip, port);
                 // The zone of a link-local address is in the bytes only.
                 let scope = bytes.get(24..28).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
-                self.effect(met, ruling, || {
+                self.effect(met, ruling, move || {
                     match address {
                         std::net::SocketAddr::V6(mut v6) => {
                             v6.set_scope_id(scope);
