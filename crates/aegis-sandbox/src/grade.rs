@@ -94,14 +94,20 @@ impl Enforcement {
         } else {
             Bound::None
         };
-        Self { supervision, landlock: probe::landlock().filter(|abi| probe::landlock_holds(*abi)), namespaces, bound }
+        Self {
+            supervision,
+            landlock: probe::landlock().filter(|abi| probe::landlock_holds(*abi)),
+            namespaces,
+            bound,
+        }
     }
 
     /// Returns what is missing, the worst first.
     #[must_use]
     pub fn missing(&self) -> Vec<Missing> {
         let mut missing = Vec::new();
-        let mut lacks = |what, weaker: String, mend, needed| missing.push(Missing { what, weaker, mend, needed });
+        let mut lacks =
+            |what, weaker: String, mend, needed| missing.push(Missing { what, weaker, mend, needed });
         match &self.supervision {
             Supervision::Works => {}
             Supervision::Repeats => lacks(
@@ -199,7 +205,9 @@ impl Enforcement {
         match self.grade() {
             Grade::Full => "files and programs are enforced in full".to_owned(),
             Grade::Partial => format!("files and programs are enforced; weaker: {}", weaker.join("; ")),
-            Grade::Insufficient => format!("files and programs are not enforced in full: {}", weaker.join("; ")),
+            Grade::Insufficient => {
+                format!("files and programs are not enforced in full: {}", weaker.join("; "))
+            }
         }
     }
 }

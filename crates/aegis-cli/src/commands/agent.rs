@@ -390,14 +390,17 @@ fn enforcement(
     let root = rustix::process::geteuid().is_root();
     let found = Enforcement::probe(root);
     let needed: Vec<_> = found.missing().into_iter().filter(|one| one.needed).collect();
-    if let Some(first) = needed.first().filter(|_| !degraded || matches!(found.supervision, Supervision::Fails(_))) {
+    if let Some(first) =
+        needed.first().filter(|_| !degraded || matches!(found.supervision, Supervision::Fails(_)))
+    {
         let all: Vec<String> =
             needed.iter().map(|one| format!("without {}, {}", one.what, one.weaker)).collect();
         let hint = match found.supervision {
             Supervision::Fails(_) => first.mend.to_owned(),
             _ => format!("{}; or `--degraded`, to go on all the same", first.mend),
         };
-        return Err(CliError::failed(format!("this system can't enforce the policies: {}", all.join("; "))).hint(hint));
+        return Err(CliError::failed(format!("this system can't enforce the policies: {}", all.join("; ")))
+            .hint(hint));
     }
     let reserved = policies::reserved(home, configuration);
     let home = (

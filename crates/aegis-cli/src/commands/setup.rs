@@ -174,8 +174,7 @@ fn enforcement() -> Vec<Line> {
         Grade::Partial => State::Degraded,
         Grade::Insufficient => State::Missing,
     };
-    let mut lines =
-        vec![Line { what: ENFORCEMENT.into(), state, meaning: found.summary(), mend: "" }];
+    let mut lines = vec![Line { what: ENFORCEMENT.into(), state, meaning: found.summary(), mend: "" }];
     lines.extend(found.missing().into_iter().map(|one| Line {
         what: one.what.into(),
         state: if one.needed { State::Missing } else { State::Degraded },

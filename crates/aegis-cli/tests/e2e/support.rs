@@ -39,7 +39,7 @@ impl World {
             std::fs::create_dir(world.path(name)).unwrap();
         }
         let built = Path::new(env!("CARGO_BIN_EXE_aegis")).parent().unwrap();
-        for name in ["aegis", "flip", "ground-truth"] {
+        for name in ["aegis", "flip", "ground-truth", "without"] {
             let (from, to) = (built.join(name), world.path("bin").join(name));
             assert!(
                 from.exists(),
