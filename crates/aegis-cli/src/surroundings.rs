@@ -1,6 +1,8 @@
 //! What an agent of `run` finds around it: an environment without secrets, a temporary directory of its own, caches that
 //! nobody else uses.
 
+mod git;
+
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -63,12 +65,15 @@ const HANDED_DOWN: &[&str] = &[
     "SOURCE_DATE_EPOCH",
 ];
 
-/// Variables that say where a package manager keeps what it fetched, and the folder of the cache that is.
+/// Variables that say where a package manager keeps what it fetched or installed for the user, and the folder of the
+/// cache that is.
 const CACHES: &[(&str, &str)] = &[
     ("XDG_CACHE_HOME", "xdg"),
     ("CARGO_HOME", "cargo"),
     ("npm_config_cache", "npm"),
     ("PIP_CACHE_DIR", "pip"),
+    ("PYTHONUSERBASE", "python"),
+    ("GOPATH", "go"),
     ("GOCACHE", "go-build"),
     ("GOMODCACHE", "go-mod"),
     ("GOTMPDIR", "go-tmp"),
@@ -134,6 +139,7 @@ pub(crate) fn environment(
         set(name, tmp);
     }
     set("PWD", start_in);
+    set("GIT_CONFIG_GLOBAL", &git_settings(tmp)?);
     let caches = caches(&configuration.folder);
     make_private(&configuration.folder.join("sandbox"))?;
     make_private(&caches)?;
@@ -147,4 +153,21 @@ pub(crate) fn environment(
         CString::new(bytes).map_err(|_| CliError::failed("a variable of the environment has a zero byte"))
     };
     all.into_iter().map(line).collect()
+}
+
+/// Writes the settings that git takes for the user's: into the session's own directory, where nobody else has put
+/// anything yet. The agent may change them, for itself.
+fn git_settings(tmp: &Path) -> Result<PathBuf, CliError> {
+    let write = |name: &str, content: &[u8]| {
+        let path = tmp.join(name);
+        aegis_sys::files::write_plain(&path, content)
+            .map_err(|error| CliError::failed(format!("{} can't be written: {error}", path.display())))?;
+        Ok::<_, CliError>(path)
+    };
+    let settings = git::Settings::of_user();
+    let ignore = match settings.ignored() {
+        Some(names) => write("gitignore", &names)?,
+        None => PathBuf::from("/dev/null"),
+    };
+    write("gitconfig", settings.text(&ignore.to_string_lossy()).as_bytes())
 }
