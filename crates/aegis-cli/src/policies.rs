@@ -105,7 +105,8 @@ pub(crate) fn reserved(home: &Home, configuration: &Configuration) -> Reserved {
     let places = places.places.iter().chain(&places.default_place).chain(&places.organisation);
     Reserved {
         home: text(home.root()),
-        sandbox: text(&configuration.folder.join("sandbox")),
+        // Itself, and never where a link in its place would lead.
+        sandbox: text(&configuration.folder).map(|folder| format!("{folder}/sandbox")),
         policies: places.filter_map(|place| text(place)).collect(),
     }
 }

@@ -126,6 +126,15 @@ pub(crate) fn caches(folder: &Path) -> PathBuf {
     folder.join("sandbox").join("cache")
 }
 
+/// Makes a folder in what agents can write to: one of them may have put a link in its place.
+fn make_own(path: &Path) -> Result<(), CliError> {
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(CliError::failed(format!("{} is a link, which Aegis never made", path.display()))
+            .hint("an agent may have put it there: remove it"));
+    }
+    make_private(path)
+}
+
 /// Returns the environment of an agent, as `NAME=value`.
 pub(crate) fn environment(
     configuration: &Configuration,
@@ -141,11 +150,11 @@ pub(crate) fn environment(
     set("PWD", start_in);
     set("GIT_CONFIG_GLOBAL", &git_settings(tmp)?);
     let caches = caches(&configuration.folder);
-    make_private(&configuration.folder.join("sandbox"))?;
-    make_private(&caches)?;
+    make_own(&configuration.folder.join("sandbox"))?;
+    make_own(&caches)?;
     for (name, folder) in CACHES {
         let folder = caches.join(folder);
-        make_private(&folder)?;
+        make_own(&folder)?;
         set(name, &folder);
     }
     let line = |(name, value): (String, OsString)| {

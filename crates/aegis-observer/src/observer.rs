@@ -855,7 +855,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     }
 
     /// Returns the path that a socket was bound to.
-    pub(crate) fn bound_path(&self, inode: u64) -> Option<Vec<u8>> {
+    #[must_use]
+    pub fn bound_path(&self, inode: u64) -> Option<Vec<u8>> {
         self.state().bound.get(&inode).cloned()
     }
 

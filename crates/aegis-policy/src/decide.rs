@@ -89,10 +89,12 @@ impl Reserved {
     fn forbids(&self, action: Action, path: &str) -> Option<&'static str> {
         let within =
             |folder: &Option<String>| folder.as_deref().is_some_and(|folder| is_within(path, folder));
-        if within(&self.home) && !within(&self.sandbox) {
+        let writes = matches!(action, Action::FileWrite | Action::FileDelete | Action::DirCreate);
+        // In its place, another could lead elsewhere.
+        let is_sandbox = self.sandbox.as_deref() == Some(path);
+        if within(&self.home) && (!within(&self.sandbox) || (writes && is_sandbox)) {
             return Some(HOME);
         }
-        let writes = matches!(action, Action::FileWrite | Action::FileDelete | Action::DirCreate);
         // A folder above them could be renamed away.
         let touches = |place: &String| {
             is_within(path, place) || (action == Action::FileDelete && is_within(place, path))

@@ -16,7 +16,7 @@ use aegis_types::Action;
 use crate::decide::{Engine, Sketched, TMP};
 use crate::request::{extension_of, is_within, name_of, upwards};
 use crate::set::is_permit;
-use crate::sketch::{Atom, Attribute, Outcomes, Reads, Test, View};
+use crate::sketch::{Atom, Attribute, Outcomes, Pattern, Reads, Test, View};
 
 /// What a kernel can be told, for each action that it could know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct SandboxPlan {
     pub sockets: [Regions; 2],
     /// Unix sockets that have none: connected to, and listened on.
     pub abstract_sockets: [State; 2],
+    /// What paths are held against.
+    patterns: Vec<Pattern>,
 }
 
 /// What the policies say of a region.
@@ -120,7 +122,7 @@ impl SandboxPlan {
         let sockets = [false, true].map(|listen| regions(engine, Action::NetConnect, Some(listen)));
         let abstract_sockets = [false, true]
             .map(|listen| state(engine, Action::NetConnect, &Net { listen, kind: Kind::Abstract }));
-        Self { files, ports: ports(engine), sockets, abstract_sockets }
+        Self { files, ports: ports(engine), sockets, abstract_sockets, patterns: patterns(engine) }
     }
 
     /// Returns what is said of paths for an action.
@@ -150,6 +152,47 @@ impl SandboxPlan {
             regions.cells.iter().any(named)
         })
     }
+
+    /// Says whether the policies say the same of all that could be below either of two directories: then one may take
+    /// the other's name. Otherwise what is in it would get out of what they say, or into what they would not have let
+    /// it be made in.
+    #[must_use]
+    pub fn are_alike(&self, one: &str, other: &str) -> bool {
+        let below = |directory: &str| format!("{}/", directory.trim_end_matches('/'));
+        let (one, other) = (below(one), below(other));
+        let patterns = self.patterns.iter().all(|pattern| pattern.after(&one) == pattern.after(&other));
+        // What may be executed can be copied as well.
+        let mut on_files = self.files.iter().filter(|(action, _)| *action != Action::ProcessSpawn);
+        patterns
+            && on_files.all(|(_, regions)| {
+                let same = match (regions.state(&one), regions.state(&other)) {
+                    (State::Deny(_), State::Deny(_)) => true,
+                    (one, other) => one == other,
+                };
+                let is_special = |path: &str, states: &[State; 2]| {
+                    (path.starts_with(&one) || path.starts_with(&other))
+                        && states.iter().any(|state| *state != State::Allow)
+                };
+                same && !regions.cells.iter().any(|(path, states)| is_special(path, states))
+            })
+    }
+}
+
+/// Returns the patterns that paths of files are held against.
+fn patterns(engine: &Engine) -> Vec<Pattern> {
+    let mut found: Vec<Pattern> = Vec::new();
+    let on_files = ON_PATHS.into_iter().filter(|action| *action != Action::ProcessSpawn);
+    for rule in on_files.flat_map(|action| engine.sketches(action)) {
+        rule.sketch.atoms(&mut |atom| {
+            if let Atom::Test(Attribute::Path, Test::Like(pattern)) = atom
+                && pattern.directory().is_none()
+                && !found.contains(pattern)
+            {
+                found.push(pattern.clone());
+            }
+        });
+    }
+    found
 }
 
 impl Regions {

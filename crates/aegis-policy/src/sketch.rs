@@ -7,6 +7,7 @@
 //!
 //! It never decides: whatever it can't tell is "any of the three".
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use aegis_types::{Action, AgentName};
@@ -162,6 +163,41 @@ impl Pattern {
     /// What every text that fits begins with.
     pub(crate) fn prefix(&self) -> &str {
         self.parts.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// What is left to be met of the pattern once a text has begun so: two beginnings of which the same is left are alike
+    /// whatever follows them. Each number is a place in the pattern.
+    pub(crate) fn after(&self, beginning: &str) -> BTreeSet<(usize, usize)> {
+        // A part and how much of it is met; a part's beginning is met behind anything, but for the first.
+        let mut at = BTreeSet::from([(0, 0)]);
+        self.close(&mut at);
+        for byte in beginning.bytes() {
+            let met = |&(part, met): &(usize, usize)| {
+                let text = self.parts.get(part)?.as_bytes();
+                (text.get(met) == Some(&byte)).then_some((part, met + 1))
+            };
+            let mut next: BTreeSet<_> = at.iter().filter_map(met).collect();
+            // Behind a `*`, what does not fit is passed over.
+            next.extend(at.iter().filter(|(part, met)| *part > 0 && *met == 0));
+            self.close(&mut next);
+            at = next;
+        }
+        at
+    }
+
+    /// Goes on over each `*` that is reached. What is before the last of them matters no more: the rest can be met from
+    /// there whenever it can be met at all.
+    fn close(&self, at: &mut BTreeSet<(usize, usize)>) {
+        let is_over = |&(part, met): &(usize, usize)| {
+            self.parts.get(part).is_some_and(|text| text.len() == met) && part + 1 < self.parts.len()
+        };
+        while let Some(over) = at.iter().copied().find(is_over) {
+            at.remove(&over);
+            at.insert((over.0 + 1, 0));
+        }
+        if let Some(last) = at.iter().map(|(part, _)| *part).max() {
+            at.retain(|(part, _)| *part == last);
+        }
     }
 
     /// The directory of which the pattern means everything below: `/a/*` means all below `/a`.

@@ -99,6 +99,9 @@ const IPC: &[libc::c_long] = &[
 /// Every `CLONE_NEW*` flag that `clone(2)` takes.
 const NAMESPACES: u32 = 0x7e02_0000;
 
+/// `CLONE_NEWTIME`: of `unshare(2)` only, in `clone(2)` it is a part of a signal's number.
+const NEW_TIME: u32 = 0x80;
+
 /// `MSG_FASTOPEN` (`send(2)`): connects as it sends.
 const FAST_OPEN: u32 = 0x2000_0000;
 
@@ -124,7 +127,12 @@ pub fn filter(choices: Choices) -> Program {
     if !choices.own_ipc {
         rules.extend(IPC.iter().map(|call| rule(*call, vec![], EPERM)));
     }
-    rules.push(rule(libc::SYS_clone, vec![Condition::AnyBit { argument: 0, mask: NAMESPACES }], EPERM));
+    for (call, more) in [(libc::SYS_clone, 0), (libc::SYS_unshare, NEW_TIME)] {
+        rules.push(rule(call, vec![Condition::AnyBit { argument: 0, mask: NAMESPACES | more }], EPERM));
+    }
+    // A layer of the agent's own would not bind those who execute its calls: it is told that there is none to be had.
+    rules.push(rule(libc::SYS_landlock_create_ruleset, vec![], Verdict::Errno(95)));
+    rules.extend(limits());
     rules.extend(sockets());
     rules.extend(controls());
     if choices.root {
@@ -144,6 +152,19 @@ pub fn filter(choices: Choices) -> Program {
     // Programs of another architecture are killed: they have no section.
     let from = cfg!(target_arch = "x86_64").then_some((X32, Verdict::Notify));
     Program::assemble(&[Section { architecture: NATIVE, from, rules }])
+}
+
+/// A core dump is a file that the kernel writes and nobody was asked about: there is none, and a limit that would permit
+/// it is taken and not set. What a process runs is not for it to say either.
+fn limits() -> [Rule; 3] {
+    const CORE: u32 = 4;
+    // PR_SET_MM (`PR_SET_MM(2const)`).
+    const MEMORY_MAP: u32 = 35;
+    [
+        rule(libc::SYS_setrlimit, vec![is(0, CORE)], Verdict::Errno(0)),
+        rule(libc::SYS_prlimit64, vec![is(1, CORE), Condition::NonZero { argument: 2 }], Verdict::Errno(0)),
+        rule(libc::SYS_prctl, vec![is(0, MEMORY_MAP)], EPERM),
+    ]
 }
 
 /// Sockets: only such as are connected before anything is sent, since an address beside each message can change while
@@ -178,12 +199,20 @@ fn controls() -> Vec<Rule> {
     // FICLONE, FICLONERANGE, FIDEDUPERANGE: they write to what is open for writing.
     const CLONES: [u32; 3] = [0x4004_9409, 0x4020_940d, 0xc018_9436];
     let mut rules: Vec<Rule> = CLONES.iter().map(|n| control(vec![is(1, *n)], Verdict::Allow)).collect();
-    // TIOCSTI, TIOCLINUX, TIOCCONS, FS_IOC_SETFLAGS (two widths), FS_IOC_FSSETXATTR.
-    for refused in [0x5412, 0x541c, 0x541d, 0x4008_6602, 0x4004_6602, 0x401c_5820] {
+    // What tells of a file: FS_IOC_GETFLAGS (two widths), EXT4_IOC_GETVERSION, FS_IOC_FIEMAP, FS_IOC_FSGETXATTR,
+    // XFS_IOC_DIOINFO.
+    for reads in [0x8008_6601, 0x8004_6601, 0x8008_6603, 0xc020_660b, 0x801c_581f, 0x800c_581e] {
+        rules.push(control(vec![is(1, reads)], Verdict::Allow));
+    }
+    // TIOCSTI, TIOCLINUX, TIOCCONS, FS_IOC_SETVERSION (two widths), FAT_IOCTL_SET_ATTRIBUTES.
+    for refused in [0x5412, 0x541c, 0x541d, 0x4008_7602, 0x4004_7602, 0x4004_7211] {
         rules.push(control(vec![is(1, refused)], EPERM));
     }
-    // Those of btrfs make, remove and take in whole trees.
-    rules.push(control(vec![Condition::Masked { argument: 1, mask: 0xff00, value: 0x9400 }], EPERM));
+    // All else that file systems have: of ext4 and of all ('f'), of XFS and of all ('X'), and of btrfs, which make,
+    // remove and take in whole trees.
+    for family in [0x6600, 0x5800, 0x9400] {
+        rules.push(control(vec![Condition::Masked { argument: 1, mask: 0xff00, value: family }], EPERM));
+    }
     rules
 }
 

@@ -27,6 +27,11 @@ impl Object {
     fn new(fd: impl Into<Arc<OwnedFd>>, path: Vec<u8>) -> Result<Self, Errno> {
         let fd = fd.into();
         let stat = rustix::fs::fstat(&fd)?;
+        if is_another_proc(&fd, &stat, &path) {
+            // It tells of processes by other ids, and leads to those of Aegis by a name that says nothing of it.
+            return Err(Errno::ACCESS);
+        }
+        let path = without_mark(path, &stat);
         Ok(Self { fd, path, stat })
     }
 
@@ -43,6 +48,34 @@ impl Object {
     pub(crate) fn link(&self) -> String {
         format!("self/fd/{}", self.fd.as_raw_fd())
     }
+}
+
+/// The magic number of procfs (`statfs(2)`).
+pub(crate) const PROC: i64 = 0x9fa0;
+
+/// Says whether a file is of a procfs that is mounted elsewhere than at `/proc`.
+pub(crate) fn is_another_proc(fd: &OwnedFd, stat: &Stat, path: &[u8]) -> bool {
+    // Its files have no size and no device; so have few others, which are looked at more closely.
+    rustix::fs::major(stat.st_dev) == 0
+        && !is_proc(path)
+        && path.starts_with(b"/")
+        && rustix::fs::fstatfs(fd).is_ok_and(|found| i64::from(found.f_type) == PROC)
+}
+
+/// What the kernel puts behind the name of a file that was removed.
+const REMOVED: &[u8] = b" (deleted)";
+
+/// Takes that from a path: a file that was removed is decided on by the name that it had. A file can have a name that
+/// ends so.
+fn without_mark(mut path: Vec<u8>, stat: &Stat) -> Vec<u8> {
+    if path.starts_with(b"/") && path.ends_with(REMOVED) && !path.starts_with(b"/memfd:") {
+        let named = rustix::fs::statat(CWD, path.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
+        let same = |found: Stat| (found.st_dev, found.st_ino) == (stat.st_dev, stat.st_ino);
+        if !named.is_ok_and(same) {
+            path.truncate(path.len() - REMOVED.len());
+        }
+    }
+    path
 }
 
 /// A name in a directory, for calls that act on names and don't follow them.

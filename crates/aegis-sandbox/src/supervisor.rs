@@ -50,6 +50,8 @@ pub mod ids {
     pub const PROCESSES: &str = "aegis:process";
     /// The network, which `run` does not yet open.
     pub const NETWORK: &str = "aegis:network";
+    /// What tells the kernel itself what to do.
+    pub const KERNEL: &str = "aegis:kernel";
     /// A directory above a name that a policy says something else about.
     pub const PINNED: &str = "aegis:pinned";
 }
@@ -135,7 +137,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Shape::Execute(..) => self.execute(met),
             Shape::Connect => self.connect(met),
             Shape::Bind => self.bind(met),
-            Shape::Listen => self.observer.observe(met, Assurance::Enforced),
+            Shape::Listen => self.listen(met),
             Shape::Socket => self.socket(met),
             Shape::MemoryFile => self.memory_file(met),
             Shape::Umask => {
@@ -337,6 +339,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     fn is_pinned(&self, path: &[u8]) -> bool {
         let Ok(path) = std::str::from_utf8(path) else { return true };
         self.plan().pins(path)
+    }
+
+    /// Says whether a directory may have the other's name.
+    fn are_alike(&self, one: &[u8], other: &[u8]) -> bool {
+        // As the policies are asked about it.
+        self.plan().are_alike(&String::from_utf8_lossy(one), &String::from_utf8_lossy(other))
     }
 }
 

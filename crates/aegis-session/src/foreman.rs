@@ -108,10 +108,14 @@ impl Waiting {
         let Some(listener) = self.0.listener.get() else { return };
         let calls: Vec<(u64, Call)> = self.calls().iter().map(|(id, call)| (*id, *call)).collect();
         for (id, call) in calls {
-            if let Some(thread) = call.thread
-                && (!listener.waits(id) || waiting_signals(call.tid))
-            {
-                // It may just be done.
+            let Some(thread) = call.thread else { continue };
+            if listener.waits(id) && !waiting_signals(call.tid) {
+                continue;
+            }
+            // It may just be done: who has left the table answers, and must not be interrupted.
+            let calls = self.calls();
+            if calls.contains_key(&id) {
+                // It may have gone all the same.
                 drop(signals::interrupt(thread));
             }
         }
@@ -167,6 +171,9 @@ impl Answer {
     fn give(&mut self, opened: Result<OwnedFd, Errno>, close_on_exec: bool) {
         let Some(parked) = self.parked.take() else { return };
         self.waiting.calls().remove(&parked.id);
+        // Were the answer interrupted, the caller would get 0 for a descriptor (seccomp_notify_addfd() of Linux). Nobody
+        // interrupts from here on; what was sent before stays pending.
+        drop(signals::block_all());
         let notification = self.listener.resume(parked);
         // A listener that does not work any more is met by those who receive.
         match opened {

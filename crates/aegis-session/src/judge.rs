@@ -140,13 +140,18 @@ impl Judge {
     }
 
     /// Says whether a name was there when the session started. Once it was asked about, the answer stays, whatever
-    /// becomes of the name.
+    /// becomes of the name; but what is older than the session and was not there before has been brought there.
     fn existed(&self, path: &Text) -> bool {
         let mut known = self.existed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(existed) = known.get(path.as_bytes()) {
+        if let Some(existed) = known.get_mut(path.as_bytes()) {
+            *existed = *existed || self.was_made_before(path) == Some(true);
             return *existed;
         }
-        let existed = self.is_older(path);
+        let existed = match self.was_made_before(path) {
+            Some(older) => older,
+            // Where that can't be told, it may have been.
+            None => rustix::fs::lstat(path.as_bytes()).is_ok(),
+        };
         // Where there are too many, what is not remembered is looked at each time.
         if known.len() < EXISTED_MAX {
             known.insert(path.as_bytes().to_vec(), existed);
@@ -154,23 +159,21 @@ impl Judge {
         existed
     }
 
-    /// Says whether what stands at a path was made before the session started (`statx(2)`). Where the file system can't
-    /// tell, it may have been.
-    fn is_older(&self, path: &Text) -> bool {
+    /// Says whether what stands at a path was made before the session started (`statx(2)`); nothing where the file system
+    /// can't tell, or there is nothing.
+    fn was_made_before(&self, path: &Text) -> Option<bool> {
         use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-        let Ok(found) = statx(CWD, path.as_bytes(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BTIME) else {
-            return false;
-        };
+        let found = statx(CWD, path.as_bytes(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BTIME).ok()?;
         let is_overlay = || {
             let folder = path.as_bytes().rsplitn(2, |byte| *byte == b'/').nth(1).unwrap_or(b"/");
             let folder = if folder.is_empty() { b"/" } else { folder };
             rustix::fs::statfs(folder).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(OVERLAYFS))
         };
         if found.stx_mask & StatxFlags::BTIME.bits() == 0 || is_overlay() {
-            return true;
+            return None;
         }
         let made = i128::from(found.stx_btime.tv_sec) * 1_000_000_000 + i128::from(found.stx_btime.tv_nsec);
-        made < i128::from(self.started.as_nanos())
+        Some(made < i128::from(self.started.as_nanos()))
     }
 }
 

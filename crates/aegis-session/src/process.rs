@@ -314,12 +314,8 @@ impl Session {
         let prepare = move || {
             let first = view.map(|view| view.enter()).transpose()?;
             let layers = landlock.map(|abi| Layers::make(&inside, abi)).transpose()?;
-            let drop_privileges = move || match (root, namespaces) {
-                (true, _) => privileges::drop_most(),
-                // What a namespace of its own gave it.
-                (false, true) => privileges::drop_all(),
-                (false, false) => Ok(()),
-            };
+            // What a user namespace gave a user, or whoever started it.
+            let drop_privileges = move || if root { privileges::drop_most() } else { privileges::drop_all() };
             if let Some(layers) = &layers {
                 layers.hull.enforce()?;
             }
@@ -336,10 +332,8 @@ impl Session {
             launched.map_err(|error| not_listening(&error))?;
         let group = enforce.group.then(|| Group::make(&format!("aegis-{}", self.id)).ok()).flatten();
         let door = group.as_ref().map(Group::door).transpose().map_err(Failure::new)?;
-        if enforce.limit {
-            let limits = std::mem::take(&mut command.limits);
-            command.limits = limits.with_processes(cgroup::PROCESSES_MAX);
-        }
+        let limits = std::mem::take(&mut command.limits).without_core();
+        command.limits = if enforce.limit { limits.with_processes(cgroup::PROCESSES_MAX) } else { limits };
         command.confinement =
             Some(launch::Confinement { layer, group: door, own_processes: first.is_some() });
         let listener = Arc::new(listener);

@@ -295,6 +295,14 @@ pub fn raise_limits() -> Limits {
 pub struct Limits(pub(crate) Vec<(rustix::process::Resource, rustix::process::Rlimit)>);
 
 impl Limits {
+    /// Adds that nothing is written when a process crashes.
+    #[must_use]
+    pub fn without_core(mut self) -> Self {
+        use rustix::process::{Resource, Rlimit};
+        self.0.push((Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }));
+        self
+    }
+
     /// Adds a bound on how many processes and threads the user has, where that is lower than what is in force.
     #[must_use]
     pub fn with_processes(mut self, most: u64) -> Self {

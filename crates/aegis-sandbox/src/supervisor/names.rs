@@ -86,6 +86,10 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             drafts.push(Draft::on(Action::FileDelete, &to.path));
             drafts.push(Draft::on(Action::FileWrite, &from.path));
         }
+        self.with_reading(&met, (&from, moves), &to, &mut drafts, 0);
+        if exchange {
+            self.with_reading(&met, (&to, replaces), &from, &mut drafts, 2);
+        }
         if moves {
             self.with_repository(&from, &to, &mut drafts, 0);
         }
@@ -102,6 +106,15 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         {
             ruling.forbid(ids::PINNED);
         }
+        // Whether it is a directory can change until it is renamed; where that matters, the caller is told to copy: each
+        // file is asked about then.
+        if ruling.allowed && !self.are_alike(&from.path, &to.path) {
+            let outcome = super::failed(Errno::XDEV.raw_os_error());
+            return match self.observer.write(&met, ruling, Some(outcome)) {
+                Ok(_) => met.notification.refuse(libc::EXDEV),
+                Err(_) => met.notification.refuse(libc::EIO),
+            };
+        }
         if ruling.allowed {
             for (index, slot, is_directory) in [(0, &from, moves), (1, &to, replaces)] {
                 if !is_directory {
@@ -112,6 +125,23 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         self.effect(met, ruling, || {
             rustix::fs::renameat_with(&from.folder, &from.name, &to.folder, &to.name, flags).map(|()| 0)
         })
+    }
+
+    /// Adds that who may read the new name must be one who may read the old one: else a rename would get around that.
+    fn with_reading(
+        &self,
+        met: &Met<'_>,
+        (from, is_directory): (&Slot, bool),
+        to: &Slot,
+        drafts: &mut [Draft],
+        index: usize,
+    ) {
+        let action = if is_directory { Action::DirList } else { Action::FileRead };
+        if let Some(leaving) = drafts.get_mut(index)
+            && self.rule(met, vec![Draft::on(action, &to.path)]).allowed
+        {
+            leaving.also.push((action, Resource::Path(Text::new(from.path.clone()))));
+        }
     }
 
     /// Adds what a rename of a directory does to the repository in it, or to that which it becomes: what git runs is

@@ -9,11 +9,11 @@ use aegis_observer::resolve::{Base, path_of};
 use aegis_observer::{Draft, Met, Sink};
 use aegis_sys::outside;
 use aegis_types::{Action, Clock, Outcome, Resource, Text};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Supervisor, failed, is_nameless, lock, unresolved};
-use crate::place::{Found, Object, Slot, find, plain};
+use super::{Supervisor, failed, ids, is_nameless, lock, unresolved};
+use crate::place::{Found, Object, PROC, Slot, find, is_another_proc, plain};
 
 /// An open, as it was asked for.
 struct Asked {
@@ -36,6 +36,38 @@ const OURS: OFlags = OFlags::CLOEXEC.union(OFlags::NOCTTY);
 /// `/dev/tty` and `/dev/ptmx` (Documentation/admin-guide/devices.txt of Linux).
 const TTY: u64 = 5 << 8;
 const PTMX: u64 = (5 << 8) | 2;
+
+/// The memory and the ports of the machine, and the kernel's log: `/dev/mem`, `kmem`, `port`, `kmsg`.
+const MEMORY: [u64; 4] = [(1 << 8) | 1, (1 << 8) | 2, (1 << 8) | 4, (1 << 8) | 11];
+
+/// File systems by which the kernel is told what to do, programs to start among it (`statfs(2)`): sysfs, debugfs,
+/// tracefs, control groups (both versions), binfmt_misc, securityfs, configfs, efivarfs, BPF, SELinux, Smack.
+const KERNEL: [i64; 12] = [
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x4249_4e4d,
+    0x7363_6673,
+    0x6265_6570,
+    0xde5e_81e4,
+    0xcafe_4a11,
+    0xf97c_ff8c,
+    0x4341_5d53,
+];
+
+/// Says whether writing to a file tells the kernel what to do: what that is reaches beyond every policy. In procfs, only
+/// the processes' own files are something else.
+fn is_of_kernel(object: &Object) -> bool {
+    let Ok(found) = rustix::fs::fstatfs(&object.fd) else { return true };
+    let magic = i64::from(found.f_type) & 0xffff_ffff;
+    if magic == PROC {
+        let number = object.path.strip_prefix(b"/proc/").and_then(|rest| rest.split(|b| *b == b'/').next());
+        return !number.is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_digit));
+    }
+    KERNEL.contains(&magic)
+}
 
 impl Asked {
     fn creates(&self) -> bool {
@@ -177,6 +209,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if !ruling.allowed {
             return Ok(Some(met));
         }
+        // Opening a FIFO is seen at its other end, and a device may do something at once: neither is opened twice.
+        if let Ok(stat) = rustix::fs::statat(CWD, text, AtFlags::SYMLINK_NOFOLLOW)
+            && !matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory)
+        {
+            return Ok(Some(met));
+        }
         let flags = asked.flags | OURS | OFlags::NONBLOCK;
         let fd = match rustix::fs::openat2(CWD, text, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
             Ok(fd) => fd,
@@ -186,6 +224,9 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Err(_) => return Ok(Some(met)),
         };
         let Ok(stat) = rustix::fs::fstat(&fd) else { return Ok(Some(met)) };
+        if is_another_proc(&fd, &stat, text) {
+            return Ok(Some(met));
+        }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {}
             FileType::Directory => {
@@ -248,6 +289,9 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             return self.open_device(met, asked, object, drafts);
         }
         let mut ruling = self.rule(&met, drafts);
+        if object.kind() == FileType::BlockDevice || (asked.writes() && is_of_kernel(object)) {
+            ruling.forbid(ids::KERNEL);
+        }
         if !ruling.allowed {
             return self.deny(met, ruling);
         }
@@ -335,11 +379,14 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         drafts: Vec<Draft>,
     ) -> io::Result<()> {
         let device = object.stat.st_rdev;
-        let ruling = self.rule(&met, drafts);
+        let mut ruling = self.rule(&met, drafts);
+        if MEMORY.contains(&device) {
+            ruling.forbid(ids::KERNEL);
+            return self.deny(met, ruling);
+        }
         if !ruling.allowed && !self.is_own_terminal(object) {
             return self.deny(met, ruling);
         }
-        let mut ruling = ruling;
         if !ruling.allowed {
             ruling.permit(OWN_TERMINAL);
         }

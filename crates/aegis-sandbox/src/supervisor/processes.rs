@@ -58,14 +58,15 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 
     /// How others are scheduled is not the agent's to say.
     pub(super) fn steer(&self, met: Met<'_>, argument: u8) -> io::Result<()> {
-        // PRIO_PROCESS and PRIO_PGRP; of a whole user, never (setpriority(2), ioprio_set(2)).
-        let of_user = match met.call.name {
-            "setpriority" => met.arguments().int(0) == 2,
-            "ioprio_set" => met.arguments().int(0) == 3,
+        // Of a process only: processes of Aegis are of the same user and may be in the same group (setpriority(2),
+        // ioprio_set(2)).
+        let of_others = match met.call.name {
+            "setpriority" => met.arguments().int(0) != 0,
+            "ioprio_set" => met.arguments().int(0) != 1,
             _ => false,
         };
         let target = met.arguments().int(argument);
-        if !of_user && (target == 0 || self.is_of_tree(target)) {
+        if !of_others && (target == 0 || self.is_of_tree(target)) {
             return met.notification.proceed();
         }
         self.refuse(met, OTHERS, libc::EPERM)

@@ -181,6 +181,53 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     }
 }
 
+impl<S: Sink, C: Clock> Supervisor<S, C> {
+    /// Listens on the caller's own socket, by the address that it has: by its descriptor, the caller could put another
+    /// one in its place.
+    pub(super) fn listen(&self, met: Met<'_>) -> io::Result<()> {
+        let socket = match self.own_socket(&met) {
+            Ok(socket) => socket,
+            Err(errno) => return met.notification.refuse(errno.raw_os_error()),
+        };
+        let backlog = met.arguments().descriptor(1);
+        let resource = match self.listened(&socket) {
+            Ok(resource) => resource,
+            Err(errno) => return met.notification.refuse(errno.raw_os_error()),
+        };
+        let mut draft = Draft::new(Action::NetConnect, resource);
+        draft.direction = Some(Direction::Listen);
+        let ruling = self.rule(&met, vec![draft]);
+        self.effect(met, ruling, || rustix::net::listen(&socket, backlog).map(|()| 0))
+    }
+
+    /// Returns what a socket would be listened on.
+    fn listened(&self, socket: &OwnedFd) -> Result<Resource, Errno> {
+        let address = rustix::net::getsockname(socket)?;
+        if let Ok(inet) = std::net::SocketAddr::try_from(address.clone()) {
+            let transport = match rustix::net::sockopt::socket_type(socket)? {
+                rustix::net::SocketType::STREAM => Some("tcp".into()),
+                _ => None,
+            };
+            let to = Endpoint { address: inet.ip().to_string(), port: inet.port(), transport };
+            return Ok(Resource::Net(to));
+        }
+        let Ok(unix) = SocketAddrUnix::try_from(address) else {
+            return Ok(Resource::Unread(Text::from("an address of another family")));
+        };
+        let name = match (unix.path_bytes(), unix.abstract_name()) {
+            (_, Some(name)) => [b"@", name].concat(),
+            // It was bound by us, by its name in a folder; one that was handed in has the path that it was given.
+            (Some(path), None) => {
+                let inode = rustix::fs::fstat(socket)?.st_ino;
+                self.observer.bound_path(inode).unwrap_or_else(|| path.to_vec())
+            }
+            // Not bound (listen(2)).
+            (None, None) => return Err(Errno::INVAL),
+        };
+        Ok(Resource::Unix(Text::new(name)))
+    }
+}
+
 /// Binds a socket to a name in a directory, which this thread goes to for it: a path can be too long for an address.
 fn bind_in(socket: &OwnedFd, folder: &OwnedFd, name: &[u8]) -> Result<i64, Errno> {
     let address = SocketAddrUnix::new(name)?;
