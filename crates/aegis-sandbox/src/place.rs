@@ -158,26 +158,33 @@ pub(crate) fn find(
     let flags = if follow { O_PATH } else { O_PATH | OFlags::NOFOLLOW };
     let start = start(caller, base, path, how)?;
     let from = start.as_ref();
-    match open(from, path, flags, how) {
+    let failed = match open(from, path, flags, how) {
         Ok(fd) => {
             let name = path_of(&fd)?;
             if !is_proc(&name) {
                 return Object::new(fd, name).map(Found::There);
             }
             // `self` and its kin led to us.
+            None
         }
         Err(Errno::NOENT) => {
             if let Some(found) = missing(from, path, how)? {
                 return Ok(found);
             }
+            Some(Errno::NOENT)
         }
         // A link of `/proc`, perhaps, or too many.
-        Err(Errno::LOOP) => {}
+        Err(Errno::LOOP) => Some(Errno::LOOP),
         Err(error) => return Err(error),
-    }
+    };
     if !how.is_empty() {
-        // Confined to what it starts from, which such links are not.
-        return Err(Errno::XDEV);
+        // What it is confined to is not left by such links.
+        let own = how.intersects(ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS);
+        return Err(match failed {
+            Some(Errno::LOOP) if !own => open_as_asked(from, path, flags, how).err().unwrap_or(Errno::XDEV),
+            Some(errno) => errno,
+            None => Errno::XDEV,
+        });
     }
     walked(caller.walk(base, path, follow)?)
 }
@@ -194,7 +201,15 @@ fn start(caller: &Caller<'_>, base: Base, path: &[u8], how: ResolveFlags) -> Res
 }
 
 fn open(from: Option<&OwnedFd>, path: &[u8], flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
-    let how = how | ResolveFlags::NO_MAGICLINKS;
+    open_as_asked(from, path, flags, how | ResolveFlags::NO_MAGICLINKS)
+}
+
+fn open_as_asked(
+    from: Option<&OwnedFd>,
+    path: &[u8],
+    flags: OFlags,
+    how: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
     match from {
         Some(from) => rustix::fs::openat2(from, path, flags, Mode::empty(), how),
         None => rustix::fs::openat2(CWD, path, flags, Mode::empty(), how),
@@ -271,6 +286,23 @@ pub(crate) fn descriptor(caller: &Caller<'_>, fd: i32) -> Result<Object, Errno> 
     let held = found.map_err(|error| if error == Errno::NOENT { Errno::BADF } else { error })?;
     let path = path_of(&held)?;
     Object::new(held, path)
+}
+
+/// As [`descriptor`], for a call that takes no descriptor which only names a file.
+///
+/// # Errors
+/// EBADF where it is not open, or with `O_PATH`.
+pub(crate) fn open_descriptor(caller: &Caller<'_>, fd: i32) -> Result<Object, Errno> {
+    let object = descriptor(caller, fd)?;
+    let path = format!("/proc/{}/fdinfo/{fd}", caller.tid);
+    let mut text = [0; 256];
+    let info = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let length = info.and_then(|info| rustix::io::read(&info, &mut text)).map_err(|_| Errno::BADF)?;
+    // "flags:", in octal (proc_pid_fdinfo(5)).
+    let text = std::str::from_utf8(text.get(..length).unwrap_or_default()).unwrap_or_default();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).ok_or(Errno::BADF)?;
+    if flags & OFlags::PATH.bits() == 0 { Ok(object) } else { Err(Errno::BADF) }
 }
 
 /// Splits a path into its directory, `.` where it has none, and its last component without the slashes behind it.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, PidfdGetfdFlags, Uid, pidfd_getfd};
 
 use super::{Done, Supervisor, unresolved};
-use crate::place::{Found, Object, descriptor, find};
+use crate::place::{Found, Object, descriptor, find, open_descriptor};
 
 /// `AT_SYMLINK_NOFOLLOW`, `AT_EMPTY_PATH` (`fcntl.h`).
 const NOFOLLOW: u64 = 0x100;
@@ -41,15 +41,21 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Err(errno) => return met.notification.refuse(errno.raw_os_error()),
         };
         let flags = match links {
-            Links::Unless(index) | Links::Only(index) => arguments.number(index),
+            Links::Unless(index) | Links::Only(index) => u64::from(arguments.int(index)),
             Links::Follow | Links::Keep => 0,
         };
+        if flags & !(NOFOLLOW | EMPTY_PATH) != 0 {
+            return met.notification.refuse(libc::EINVAL);
+        }
         let follow = match links {
             Links::Keep => false,
             _ => flags & NOFOLLOW == 0,
         };
         // utimensat(2) takes a null path for the descriptor itself.
-        let path = if arguments.number(at.path) == 0 && met.call.name.starts_with("utimensat") {
+        let base = at.dirfd.map_or(libc::AT_FDCWD, |index| arguments.descriptor(index));
+        let is_null = arguments.number(at.path) == 0;
+        let itself = is_null && met.call.name.starts_with("utimensat") && base != libc::AT_FDCWD;
+        let path = if itself {
             Vec::new()
         } else {
             match self.path(&met, at) {
@@ -61,9 +67,10 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             }
         };
         let caller = self.caller(&met);
-        let object = if path.is_empty() {
-            let fd = at.dirfd.map_or(libc::AT_FDCWD, |index| arguments.descriptor(index));
-            descriptor(&caller, fd)
+        let object = if itself {
+            if flags == 0 { open_descriptor(&caller, base) } else { Err(Errno::INVAL) }
+        } else if path.is_empty() {
+            descriptor(&caller, base)
         } else {
             match find(&caller, arguments.base(at), &path, follow, ResolveFlags::empty()) {
                 Ok(Found::There(object)) => Ok(object),
@@ -85,7 +92,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Ok(change) => change,
             Err(errno) => return met.notification.refuse(errno.raw_os_error()),
         };
-        match descriptor(&self.caller(&met), number) {
+        match open_descriptor(&self.caller(&met), number) {
             Ok(object) => self.change_object(met, &object, &change),
             Err(errno) => met.notification.refuse(errno.raw_os_error()),
         }
@@ -124,6 +131,11 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     fn copied(&self, met: &Met<'_>, next: u8) -> Result<Change, Errno> {
         let arguments = met.arguments();
         let unread = |error: io::Error| self.unread(met, &error);
+        let attribute_name = || match arguments.string(arguments.number(next), XATTR_NAME_MAX) {
+            Ok(name) if name.is_empty() => Err(Errno::RANGE),
+            Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => Err(Errno::RANGE),
+            name => name.map_err(unread),
+        };
         Ok(match met.call.name {
             "chmod" | "fchmod" | "fchmodat" | "fchmodat2" => {
                 Change::Mode(Mode::from_bits_truncate(arguments.int(next) & 0o7777))
@@ -147,13 +159,13 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 let mut value = vec![0; size];
                 arguments.bytes(arguments.number(next + 1), &mut value).map_err(unread)?;
                 Change::SetAttribute {
-                    name: attribute_name(&arguments, next).map_err(unread)?,
+                    name: attribute_name()?,
                     value,
                     flags: XattrFlags::from_bits_retain(arguments.int(next + 3)),
                 }
             }
             "removexattr" | "lremovexattr" | "fremovexattr" => {
-                Change::RemoveAttribute { name: attribute_name(&arguments, next).map_err(unread)? }
+                Change::RemoveAttribute { name: attribute_name()? }
             }
             // No other call has the shape.
             _ => return Err(Errno::NOSYS),
@@ -199,10 +211,6 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             (Ok(_), Err(errno)) => met.notification.refuse(errno.raw_os_error()),
         }
     }
-}
-
-fn attribute_name(arguments: &Arguments<'_>, index: u8) -> io::Result<Vec<u8>> {
-    arguments.string(arguments.number(index), XATTR_NAME_MAX)
 }
 
 /// Reads the times of a call, in the form that it has; none means now.

@@ -33,14 +33,18 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     }
 
     pub(super) fn remove(&self, met: Met<'_>, at: At) -> io::Result<()> {
+        let directory = match met.call.name {
+            "rmdir" => true,
+            "unlinkat" => match met.arguments().int(2) {
+                0 => false,
+                flags if flags == AtFlags::REMOVEDIR.bits() => true,
+                _ => return met.notification.refuse(libc::EINVAL),
+            },
+            _ => false,
+        };
         let slot = match self.slot(&met, at) {
             Ok(slot) => slot,
             Err(why) => return self.lost(met, Action::FileDelete, why),
-        };
-        let directory = match met.call.name {
-            "rmdir" => true,
-            "unlinkat" => met.arguments().number(2) & u64::from(AtFlags::REMOVEDIR.bits()) != 0,
-            _ => false,
         };
         let draft = Draft::on(Action::FileDelete, &slot.path);
         let stat = match slot.stat() {
@@ -218,6 +222,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             0o140_000 => FileType::Socket,
             // A device is a way around every name.
             0o020_000 | 0o060_000 => return self.refuse(met, DEVICES, libc::EPERM),
+            0o040_000 => return self.fail(met, None, Errno::PERM),
             _ => return self.fail(met, None, Errno::INVAL),
         };
         if slot.stat().is_ok() {
@@ -233,9 +238,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 
     pub(super) fn link(&self, met: Met<'_>, from: At, to: At, links: Links) -> io::Result<()> {
         let flags = match links {
-            Links::Only(index) => met.arguments().number(index),
+            Links::Only(index) => u64::from(met.arguments().int(index)),
             _ => 0,
         };
+        if flags & !(FOLLOW | EMPTY_PATH) != 0 {
+            return met.notification.refuse(libc::EINVAL);
+        }
         let source = match self.source(&met, from, flags) {
             Ok(source) => source,
             Err(why) => return self.lost(met, Action::FileWrite, why),

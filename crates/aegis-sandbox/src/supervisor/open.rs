@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{Supervisor, failed, ids, is_nameless, lock, unresolved};
-use crate::place::{Found, Object, PROC, Slot, find, is_another_proc, plain};
+use crate::place::{Found, Object, PROC, Slot, find, is_another_proc, plain, slot};
 
 /// An open, as it was asked for.
 struct Asked {
@@ -23,6 +23,13 @@ struct Asked {
     path: Vec<u8>,
     how: ResolveFlags,
 }
+
+/// The length of `struct open_how` in its first version, and the most that the kernel takes of a later one.
+const HOW: usize = 24;
+const PAGE: usize = 4_096;
+
+/// `__O_TMPFILE` without the `O_DIRECTORY` that comes with it (`fcntl.h`).
+const TMPFILE: u32 = OFlags::TMPFILE.bits() & !OFlags::DIRECTORY.bits();
 
 /// How often a name is looked at again that changes while it is opened.
 const TRIES: usize = 40;
@@ -134,6 +141,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             };
         }
         let action = if asked.writes() { Action::FileWrite } else { Action::FileRead };
+        if asked.creates() && ends_with_slash(&asked.path) {
+            // No file has such a name, whatever is there.
+            let found = slot(&self.caller(&met), asked.base, &asked.path);
+            let errno = found.err().unwrap_or(Errno::ISDIR);
+            return self.fail(met, Some(unresolved(action, &asked.path)), errno);
+        }
         let mut met = met;
         if !asked.writes()
             && asked.how.is_empty()
@@ -153,14 +166,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             match found {
                 Found::There(object) => return self.open_object(met, &asked, &object),
                 Found::Missing(path, slot) => {
-                    let slot = slot.filter(|_| asked.creates() && !asked.path.ends_with(b"/"));
-                    let Some(slot) = slot else {
-                        let errno = if asked.creates() && asked.path.ends_with(b"/") {
-                            Errno::ISDIR
-                        } else {
-                            Errno::NOENT
-                        };
-                        return self.absent(met, asked.draft(&path, false), errno);
+                    let Some(slot) = slot.filter(|_| asked.creates()) else {
+                        return self.absent(met, asked.draft(&path, false), Errno::NOENT);
                     };
                     match self.create(met, &asked, &slot)? {
                         Some(again) => met = again,
@@ -183,22 +190,42 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 (flags.bits(), arguments.number(1), ResolveFlags::empty())
             }
             OpenFlags::How(index) => {
-                // Its length: what is behind the first version has to be zero, which nobody needs yet.
-                if arguments.number(index + 1) < 24 {
-                    return Err(Errno::INVAL);
-                }
-                let (flags, mode, how) =
-                    arguments.open_how(index).map_err(|error| self.unread(met, &error))?;
+                let unread = |error: io::Error| self.unread(met, &error);
+                self.only_zero_behind(met, arguments.number(index), arguments.number(index + 1))?;
+                let (flags, mode, how) = arguments.open_how(index).map_err(unread)?;
                 let flags = u32::try_from(flags).map_err(|_| Errno::INVAL)?;
-                if how.bits() & !KNOWN_HOW.bits() != 0 {
+                let creates = flags & (OFlags::CREATE.bits() | TMPFILE) != 0;
+                let wrong_mode = if creates { mode & !0o7777 != 0 } else { mode != 0 };
+                if how.bits() & !KNOWN_HOW.bits() != 0
+                    || how.contains(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT)
+                    || flags & !known_flags() != 0
+                    || wrong_mode
+                {
                     return Err(Errno::INVAL);
                 }
                 // What is in memory only can't be promised.
                 (flags, mode, how & !ResolveFlags::CACHED)
             }
         };
+        let flags = OFlags::from_bits_retain(flags);
+        if !flags.contains(OFlags::PATH) && contradict(flags) {
+            return Err(Errno::INVAL);
+        }
         let path = self.path(met, at)?;
-        Ok(Asked { flags: OFlags::from_bits_retain(flags), mode, base: arguments.base(at), path, how })
+        Ok(Asked { flags, mode, base: arguments.base(at), path, how })
+    }
+
+    /// Makes sure that a structure for `openat2(2)` is as long as its first version, and says nothing more.
+    fn only_zero_behind(&self, met: &Met<'_>, address: u64, length: u64) -> Result<(), Errno> {
+        let more =
+            usize::try_from(length).ok().and_then(|length| length.checked_sub(HOW)).ok_or(Errno::INVAL)?;
+        if more > PAGE - HOW {
+            return Err(Errno::TOOBIG);
+        }
+        let mut bytes = vec![0; more];
+        let behind = address.saturating_add(HOW as u64);
+        met.arguments().bytes(behind, &mut bytes).map_err(|error| self.unread(met, &error))?;
+        if bytes.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Errno::TOOBIG) }
     }
 
     /// Reads a path whose text names the file, if there is no link in it: it is decided on by that text and opened by
@@ -452,7 +479,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let Ok(written) = self.observer.write(&met, ruling, None) else {
             return met.notification.refuse(libc::EIO).map(|()| None);
         };
-        let flags = asked.flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OURS;
+        // What is made exclusively is not found through a link either.
+        let flags = asked.flags | OFlags::CREATE | OFlags::EXCL | OURS;
         let made =
             self.masked(&met, || rustix::fs::openat(&slot.folder, &slot.name, flags, mode_of(asked.mode)));
         match made {
@@ -485,6 +513,41 @@ const KNOWN_HOW: ResolveFlags = ResolveFlags::NO_XDEV
     .union(ResolveFlags::BENEATH)
     .union(ResolveFlags::IN_ROOT)
     .union(ResolveFlags::CACHED);
+
+/// Returns the flags that the kernel knows (`VALID_OPEN_FLAGS` of Linux).
+fn known_flags() -> u32 {
+    let known = OFlags::RWMODE
+        | OFlags::CREATE
+        | OFlags::EXCL
+        | OFlags::NOCTTY
+        | OFlags::TRUNC
+        | OFlags::APPEND
+        | OFlags::NONBLOCK
+        | OFlags::SYNC
+        | OFlags::DSYNC
+        | OFlags::DIRECT
+        | OFlags::LARGEFILE
+        | OFlags::NOFOLLOW
+        | OFlags::NOATIME
+        | OFlags::CLOEXEC
+        | OFlags::PATH
+        | OFlags::TMPFILE;
+    known.bits() | libc::O_ASYNC.cast_unsigned()
+}
+
+/// Says whether flags contradict each other, so that the kernel takes them for none (`build_open_flags` of Linux).
+fn contradict(flags: OFlags) -> bool {
+    let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR);
+    flags.contains(OFlags::CREATE | OFlags::DIRECTORY)
+        || (flags.bits() & TMPFILE != 0 && !(flags.contains(OFlags::TMPFILE) && writes))
+}
+
+/// Says whether a path ends with a name that has a slash behind it.
+fn ends_with_slash(path: &[u8]) -> bool {
+    let named = path.iter().rposition(|byte| *byte != b'/').and_then(|end| path.get(..=end));
+    let last = named.and_then(|path| path.rsplit(|byte| *byte == b'/').next());
+    path.ends_with(b"/") && last.is_some_and(|last| last != b"." && last != b"..")
+}
 
 fn mode_of(mode: u64) -> Mode {
     Mode::from_bits_truncate(u32::try_from(mode & 0o7777).unwrap_or(0))
