@@ -64,8 +64,8 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  aegis status claude")]
     Status(Named),
     /// Checks what this system offers to Aegis, and how to mend what is missing
-    #[command(after_help = "Example:\n  aegis setup")]
-    Setup(Json),
+    #[command(after_help = "Example:\n  aegis setup\n  aegis setup --self-test")]
+    Setup(Setup),
     /// Shows, edits and describes settings
     #[command(subcommand)]
     Config(Config),
@@ -90,6 +90,16 @@ pub(crate) struct Json {
     /// Prints JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Setup {
+    /// Tries what is enforced and recorded on this machine: some 350 attacks, and known acts that must all be in the
+    /// ledger; takes half a minute and needs python3
+    #[arg(long)]
+    pub(crate) self_test: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Debug, Args)]

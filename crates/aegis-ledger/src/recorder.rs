@@ -162,6 +162,7 @@ impl Recorder {
             taken: Queue::default(),
             unprepared,
             held_since: None,
+            executing_since: None,
             folder: folder.to_path_buf(),
             seals: Seals::begin(monotonic_us()),
         };
@@ -194,6 +195,14 @@ impl Recorder {
     /// As [`Recorder::observe`].
     pub fn observe_waiting(&self, event: &Event) -> Result<Receipt, LedgerError> {
         self.put(Kind::Waiting, event)
+    }
+
+    /// Records what is about to be executed here: [`Recorder::ended`] is to tell its outcome. The ledger waits for that.
+    ///
+    /// # Errors
+    /// As [`Recorder::observe`].
+    pub fn observe_executing(&self, event: &Event) -> Result<Receipt, LedgerError> {
+        self.put(Kind::Executing, event)
     }
 
     fn put(&self, kind: Kind, event: &Event) -> Result<Receipt, LedgerError> {

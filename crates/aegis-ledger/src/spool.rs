@@ -28,6 +28,8 @@ pub enum Kind {
     Event,
     /// An event about whose outcome there may soon be evidence.
     Waiting,
+    /// An event whose outcome will be told: it is just being executed.
+    Executing,
     /// How the event of this number ended.
     Ended,
 }
@@ -37,12 +39,15 @@ impl Kind {
         match self {
             Kind::Event => b'E',
             Kind::Waiting => b'W',
+            Kind::Executing => b'X',
             Kind::Ended => b'T',
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Kind::Event, Kind::Waiting, Kind::Ended].into_iter().find(|kind| kind.byte() == byte)
+        [Kind::Event, Kind::Waiting, Kind::Executing, Kind::Ended]
+            .into_iter()
+            .find(|kind| kind.byte() == byte)
     }
 }
 

@@ -29,5 +29,5 @@ pub mod summary;
 
 pub use calls::filter;
 pub use look::Draft;
-pub use observer::{Met, Observer, Settings, Sink, SinkError, Ticket};
+pub use observer::{Follows, Met, Observer, Settings, Sink, SinkError, Ticket};
 pub use summary::Summary;

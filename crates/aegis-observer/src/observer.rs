@@ -47,13 +47,24 @@ pub enum SinkError {
     Stopped(String),
 }
 
+/// What is to come of an event's outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// Nothing.
+    Nothing,
+    /// Perhaps evidence.
+    Evidence,
+    /// The outcome itself, soon.
+    Outcome,
+}
+
 /// Where events go.
 pub trait Sink: Send + Sync {
-    /// Takes an event; returns once it is safe. `waiting` says that evidence of its outcome may follow.
+    /// Takes an event; returns once it is safe.
     ///
     /// # Errors
     /// It could not be taken: what it tells of must then not happen.
-    fn record(&self, event: &Event, waiting: bool) -> Result<Ticket, SinkError>;
+    fn record(&self, event: &Event, follows: Follows) -> Result<Ticket, SinkError>;
 
     /// Says whether there are policies, so that there is something to be asked.
     fn has_policies(&self) -> bool {
@@ -532,7 +543,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 _ => Vec::new(),
             };
             let action = act.action;
-            let ticket = self.record_act(now, act, waits)?;
+            let follows = if waits { Follows::Evidence } else { Follows::Nothing };
+            let ticket = self.record_act(now, act, follows)?;
             tickets.push((ticket, action, name));
         }
         let checks: Vec<Check> = looked
@@ -641,7 +653,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 _ => Vec::new(),
             };
             let action = act.action;
-            if let Some(ticket) = self.record_act(met.now, act, outcome.is_none())? {
+            let follows = if outcome.is_none() { Follows::Outcome } else { Follows::Nothing };
+            if let Some(ticket) = self.record_act(met.now, act, follows)? {
                 written.push((ticket, action, name));
             }
         }
@@ -681,7 +694,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             status: None,
             would: None,
         };
-        self.record_act(met.now, act, false).map(drop)
+        self.record_act(met.now, act, Follows::Nothing).map(drop)
     }
 
     /// Keeps what a file holds before it is changed, where it is one whose contents are kept.
@@ -774,7 +787,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     }
 
     /// Records one act, unless it is only counted.
-    fn record_act(&self, now: Moment, mut act: Act, waiting: bool) -> Result<Option<Ticket>, SinkError> {
+    fn record_act(&self, now: Moment, mut act: Act, follows: Follows) -> Result<Option<Ticket>, SinkError> {
         let denied = act.is_denied();
         // What is denied is not folded away.
         if !denied {
@@ -796,7 +809,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             }
         }
         let mut event = Event { at: now.wall, mono_us: now.mono_us, what: What::Action(Box::new(act)) };
-        match self.sink.record(&event, waiting) {
+        match self.sink.record(&event, follows) {
             Err(SinkError::TooLarge) => {
                 // Paths alone always fit; arguments can be many times longer in a record than they are.
                 if let What::Action(act) = &mut event.what
@@ -806,7 +819,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                     program.argv.clear();
                     program.argv_omitted = Some(all);
                 }
-                self.sink.record(&event, waiting).map(Some)
+                self.sink.record(&event, follows).map(Some)
             }
             other => other.map(Some),
         }
@@ -880,12 +893,12 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     fn gap(&self, reason: GapReason, detail: String, process: Option<Process>) -> Result<(), SinkError> {
         self.state().summary.gaps += 1;
         let event = self.event(What::Gap(Gap { detail, process, reason }));
-        self.sink.record(&event, false).map(drop)
+        self.sink.record(&event, Follows::Nothing).map(drop)
     }
 
     fn refusal(&self, call: &'static str, detail: String, process: Process) -> Result<(), SinkError> {
         let event = self.event(What::Refusal(Refusal { call: call.into(), detail, process }));
-        self.sink.record(&event, false).map(drop)
+        self.sink.record(&event, Follows::Nothing).map(drop)
     }
 
     /// Tells the user something, once.
@@ -986,7 +999,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         self.state().summary.entry(act.action, act.outcome, folded);
         let event = self.event(What::Action(Box::new(act)));
         // What has happened can't be refused any more; a sink that takes no more has ended the session.
-        drop(self.sink.record(&event, false));
+        drop(self.sink.record(&event, Follows::Nothing));
     }
 
     /// Records the end of every process that is still known; for when none is left.

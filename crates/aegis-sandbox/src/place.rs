@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 
 use aegis_observer::resolve::{Base, Caller, Named, PATH_MAX, normalise, path_of};
+use aegis_sys::outside;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
@@ -59,7 +60,7 @@ pub(crate) fn is_another_proc(fd: &OwnedFd, stat: &Stat, path: &[u8]) -> bool {
     rustix::fs::major(stat.st_dev) == 0
         && !is_proc(path)
         && path.starts_with(b"/")
-        && rustix::fs::fstatfs(fd).is_ok_and(|found| i64::from(found.f_type) == PROC)
+        && rustix::fs::fstatfs(fd).is_ok_and(|found| found.f_type == PROC)
 }
 
 /// What the kernel puts behind the name of a file that was removed.
@@ -294,12 +295,9 @@ pub(crate) fn descriptor(caller: &Caller<'_>, fd: i32) -> Result<Object, Errno> 
 /// EBADF where it is not open, or with `O_PATH`.
 pub(crate) fn open_descriptor(caller: &Caller<'_>, fd: i32) -> Result<Object, Errno> {
     let object = descriptor(caller, fd)?;
-    let path = format!("/proc/{}/fdinfo/{fd}", caller.tid);
-    let mut text = [0; 256];
-    let info = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let length = info.and_then(|info| rustix::io::read(&info, &mut text)).map_err(|_| Errno::BADF)?;
+    let text = outside::read(&format!("{}/fdinfo/{fd}", caller.tid)).map_err(|_| Errno::BADF)?;
     // "flags:", in octal (proc_pid_fdinfo(5)).
-    let text = std::str::from_utf8(text.get(..length).unwrap_or_default()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).ok_or(Errno::BADF)?;
     if flags & OFlags::PATH.bits() == 0 { Ok(object) } else { Err(Errno::BADF) }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use aegis_ledger::recorder::Trouble;
 use aegis_ledger::recovery::LiveFolder;
 use aegis_ledger::{Ledger, LedgerError, Receipt, RecordError, Recorder};
-use aegis_observer::{Observer, Sink, SinkError, Ticket};
+use aegis_observer::{Follows, Observer, Sink, SinkError, Ticket};
 use aegis_sandbox::{Group, Hull, Layers, Supervisor, View, cgroup, filter, privileges};
 use aegis_sys::clock::{SystemClock, monotonic_us};
 use aegis_sys::launch::{self, Launcher, Step};
@@ -59,9 +59,12 @@ pub(crate) struct SessionSink {
 }
 
 impl Sink for SessionSink {
-    fn record(&self, event: &Event, waiting: bool) -> Result<Ticket, SinkError> {
-        let receipt =
-            if waiting { self.recorder.observe_waiting(event) } else { self.recorder.observe(event) };
+    fn record(&self, event: &Event, follows: Follows) -> Result<Ticket, SinkError> {
+        let receipt = match follows {
+            Follows::Nothing => self.recorder.observe(event),
+            Follows::Evidence => self.recorder.observe_waiting(event),
+            Follows::Outcome => self.recorder.observe_executing(event),
+        };
         match receipt {
             Ok(Receipt::Spooled(n) | Receipt::Durable(n)) => Ok(Ticket(n)),
             Err(LedgerError::Record(RecordError::TooLarge(_))) => Err(SinkError::TooLarge),

@@ -15,6 +15,7 @@ mod log;
 mod policy;
 mod proof;
 mod run;
+mod self_test;
 mod session;
 mod setup;
 mod status;
@@ -50,7 +51,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
         Command::List(json) => list::list(&home, &json).map(|()| 0),
         Command::Use { name, json } => list::make_active(&home, name.as_ref(), &json).map(|()| 0),
         Command::Status(named) => status::run(&home, &named),
-        Command::Setup(json) => setup::run(&home, &json),
+        Command::Setup(options) if options.self_test => self_test::run(options.json.json),
+        Command::Setup(options) => setup::run(&home, &options.json),
         Command::Config(Config::Show(named)) => config::show(&home, &named).map(|()| 0),
         Command::Config(Config::Edit { name }) => edit::run(&home, name.as_ref()).map(|()| 0),
         Command::Config(Config::Schema) => config::schema().map(|()| 0),

@@ -24,6 +24,9 @@ const GATHER_US: u64 = 20_000;
 /// How long an event is held back for evidence of its outcome.
 const HOLD: Duration = Duration::from_millis(500);
 
+/// How long an event is held back that is being executed: what takes longer has an outcome that nobody knows.
+const EXECUTE: Duration = Duration::from_secs(10);
+
 /// The most events of one commit: as many as may be unsealed.
 const BATCH: usize = SEAL_RECORDS as usize;
 
@@ -40,6 +43,8 @@ pub(super) struct Writer {
     pub(super) unprepared: Option<Arc<Mapping>>,
     /// When the event that holds the others back was first seen, in microseconds.
     pub(super) held_since: Option<(u64, u64)>,
+    /// When the first event that is being executed was first seen, in microseconds.
+    pub(super) executing_since: Option<(u64, u64)>,
     pub(super) folder: PathBuf,
     pub(super) seals: Seals,
 }
@@ -49,7 +54,7 @@ impl Writer {
         loop {
             let (durable, stop) = self.wait();
             let urgent = stop || !durable.is_empty();
-            if let Err(error) = self.drain(durable, urgent) {
+            if let Err(error) = self.drain(durable, urgent, stop) {
                 let why = error.to_string();
                 lock(&self.shared.orders).failed = Some(why.clone());
                 self.shared.room.notify_all();
@@ -115,9 +120,10 @@ impl Writer {
     }
 
     /// Moves what is queued, then what was ordered, into the ledger.
-    fn drain(&mut self, mut durable: Vec<Order>, urgent: bool) -> Result<(), LedgerError> {
+    fn drain(&mut self, mut durable: Vec<Order>, urgent: bool, stop: bool) -> Result<(), LedgerError> {
         self.read();
-        let ready = self.ready(urgent);
+        // At the end, what is there is all there will be.
+        let ready = if stop { self.pending.events.len() } else { self.ready(urgent) };
         let mut at = 0;
         loop {
             let end = ready.min(at + BATCH);
@@ -171,7 +177,7 @@ impl Writer {
         for (n, outcome) in ended {
             if let Ok(at) = self.pending.events.binary_search_by_key(&n, |event| event.about.n)
                 && let Some(event) = self.pending.events.get_mut(at)
-                && event.about.kind == Kind::Waiting
+                && matches!(event.about.kind, Kind::Waiting | Kind::Executing)
             {
                 event.about.kind = Kind::Event;
                 event.outcome = Some(outcome);
@@ -179,8 +185,31 @@ impl Writer {
         }
     }
 
-    /// Returns how many pending events go now: all up to the first that still waits for evidence.
+    /// Returns how many pending events go now: all up to the first that is being executed, or that still waits for
+    /// evidence where there is time for that.
     fn ready(&mut self, all: bool) -> usize {
+        let executing = self.pending.events.iter().position(|e| e.about.kind == Kind::Executing);
+        let most = match executing.and_then(|at| Some((at, self.pending.events.get(at)?.about.n))) {
+            Some((at, n)) => {
+                let now = monotonic_us();
+                let since = match self.executing_since {
+                    Some((held, since)) if held == n => since,
+                    _ => now,
+                };
+                self.executing_since = Some((n, since));
+                if Duration::from_micros(now.saturating_sub(since)) < EXECUTE {
+                    at
+                } else {
+                    self.pending.events.len()
+                }
+            }
+            None => self.pending.events.len(),
+        };
+        self.seen(all).min(most)
+    }
+
+    /// Returns how many pending events go now, as far as evidence is concerned.
+    fn seen(&mut self, all: bool) -> usize {
         let waiting = self.pending.events.iter().position(|e| e.about.kind == Kind::Waiting);
         let (Some(first), false) = (waiting, all || self.pending.events.len() >= BATCH) else {
             self.held_since = None;

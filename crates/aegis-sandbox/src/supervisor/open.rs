@@ -68,7 +68,7 @@ const KERNEL: [i64; 12] = [
 /// the processes' own files are something else.
 fn is_of_kernel(object: &Object) -> bool {
     let Ok(found) = rustix::fs::fstatfs(&object.fd) else { return true };
-    let magic = i64::from(found.f_type) & 0xffff_ffff;
+    let magic = found.f_type & 0xffff_ffff;
     if magic == PROC {
         let number = object.path.strip_prefix(b"/proc/").and_then(|rest| rest.split(|b| *b == b'/').next());
         return !number.is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_digit));
