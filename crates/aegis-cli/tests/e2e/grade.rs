@@ -10,7 +10,9 @@ fn lines(world: &World, lacking: &[&str]) -> Vec<(String, String, String)> {
     let output =
         command.args(lacking).arg("--").arg(world.path("bin/aegis")).args(["setup", "--json"]).output();
     let output = output.unwrap();
-    let value: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
+    let value = serde_json::from_slice::<Value>(&output.stdout);
+    assert!(value.is_ok(), "{}", text(&output));
+    let value = value.unwrap();
     let field = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
     let lines = value.as_array().unwrap().iter();
     lines.map(|line| (field(line, "check"), field(line, "state"), field(line, "meaning"))).collect()
