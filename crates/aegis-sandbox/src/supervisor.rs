@@ -16,7 +16,7 @@ mod sockets;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use aegis_observer::arguments::is_own_mistake;
 use aegis_observer::calls::Shape;
@@ -64,8 +64,8 @@ pub struct Supervisor<S, C> {
     plan: RwLock<Arc<SandboxPlan>>,
     /// The terminals whose other end was opened within the tree, by their number.
     terminals: Mutex<HashMap<u32, Object>>,
-    /// Masks of modes, by process; emptied whenever one is set.
-    umasks: Mutex<HashMap<u32, Mode>>,
+    /// Masks of modes, by process.
+    umasks: Mutex<HashMap<u32, Umask>>,
     /// Never used: nothing is remembered of paths.
     places: Places,
     /// The session process.
@@ -141,7 +141,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Shape::Socket => self.socket(met),
             Shape::MemoryFile => self.memory_file(met),
             Shape::Umask => {
-                lock(&self.umasks).clear();
+                self.umask_changes(&met);
                 met.notification.proceed()
             }
             Shape::Identity(count) => self.identity(met, count),
@@ -306,19 +306,41 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 
     /// Returns the mask of modes that the caller has.
     fn umask(&self, met: &Met<'_>) -> Mode {
-        if let Some(mask) = lock(&self.umasks).get(&met.pid) {
-            return *mask;
+        let known = {
+            let umasks = lock(&self.umasks);
+            // An id that was given out again is of another process.
+            umasks.get(&met.pid).filter(|known| known.is_of(met)).map(|known| known.state)
+        };
+        if let Some(State::Is(mask)) = known {
+            return mask;
         }
         let text = aegis_observer::processes::status_word(met.notification.tid, "Umask:");
         let bits = text.and_then(|text| u32::from_str_radix(&text, 8).ok());
         // One that can't be read gives nobody else anything.
         let mask = Mode::from_bits_truncate(bits.unwrap_or(0o077));
+        self.remember_umask(met, State::Is(mask));
+        mask
+    }
+
+    /// A process sets its mask of modes: with it, those that share it.
+    fn umask_changes(&self, met: &Met<'_>) {
+        lock(&self.umasks).retain(|_, known| matches!(known.state, State::Changes(_)));
+        self.remember_umask(met, State::Changes(met.notification.tid));
+    }
+
+    fn remember_umask(&self, met: &Met<'_>, state: State) {
         let mut umasks = lock(&self.umasks);
+        if let Some(known) = umasks.get(&met.pid).filter(|known| known.is_of(met))
+            && let (State::Changes(tid), State::Is(_)) = (known.state, state)
+            && tid != met.notification.tid
+        {
+            // Until the thread that sets another makes its next call, it may not be set yet.
+            return;
+        }
         if umasks.len() >= UMASKS_MAX {
             umasks.clear();
         }
-        umasks.insert(met.pid, mask);
-        mask
+        umasks.insert(met.pid, Umask { process: Arc::downgrade(&met.pidfd), state });
     }
 
     /// Runs what makes a file with the caller's mask of modes. Each thread that executes calls has one of its own.
@@ -350,6 +372,26 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 
 /// The first process of the tree's own namespace, which is of Aegis, as paths of procfs name it.
 const FIRST: &[u8] = b"inner-1";
+
+/// The mask of modes of a process.
+struct Umask {
+    process: Weak<OwnedFd>,
+    state: State,
+}
+
+impl Umask {
+    fn is_of(&self, met: &Met<'_>) -> bool {
+        Weak::ptr_eq(&self.process, &Arc::downgrade(&met.pidfd))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// This.
+    Is(Mode),
+    /// A thread is about to set another.
+    Changes(u32),
+}
 
 /// The most processes whose masks are remembered.
 const UMASKS_MAX: usize = 4_096;
