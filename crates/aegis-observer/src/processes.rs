@@ -205,11 +205,12 @@ impl Processes {
         // That may be by chance where it did, which only costs time.
         // A thread that was killed by the exec while it waited has none.
         let stack = start_of_stack(tid);
-        let over = tid == executing.tid || (stack.is_some() && stack != executing.stack);
+        let exe = exe(tid);
+        let over = tid == executing.tid || (stack.is_some() && stack != executing.stack) || exe != *known.exe;
         if !over {
             return memory(tid);
         }
-        known.exe = Arc::new(exe(tid));
+        known.exe = Arc::new(exe);
         known.memory = memory(tid);
         known.executing = None;
         known.memory.clone()
