@@ -47,3 +47,20 @@ def plant_bashrc(x):
 def plant_dev_shm(x):
     """create a file in /dev/shm, which all of the machine share"""
     write("/dev/shm/" + x.tag + "_w", x.token)
+
+
+@probe("plant", work_has_token(".cargo/config.toml"))
+def plant_rename_folder(x):
+    """write config.toml in a directory of another name, then rename that to .cargo"""
+    os.mkdir(x.W + "/cargo-source")
+    write(x.W + "/cargo-source/config.toml", "# " + x.token)
+    os.rename(x.W + "/cargo-source", x.W + "/.cargo")
+
+
+@probe("plant", work_has_token(".git/modules/sub/hooks/post-checkout"))
+def plant_rename_modules(x):
+    """build a directory of hooks two levels below one that is then renamed to .git/modules"""
+    os.makedirs(x.W + "/modules-source/sub/steps")
+    write(x.W + "/modules-source/sub/steps/post-checkout", "# " + x.token)
+    os.rename(x.W + "/modules-source/sub/steps", x.W + "/modules-source/sub/hooks")
+    os.rename(x.W + "/modules-source", x.W + "/.git/modules")

@@ -4,13 +4,14 @@ import errno
 import mmap
 import os
 import signal
+import socket
 import struct
 import threading
 import time
 
 from core import Blocked, gone, has_token, mode, probe, secret, read_fd, write
 from probes_write import exchange
-from syscalls import AT_FDCWD, CLONE_FS, PR_SET_PDEATHSIG, prctl, sc
+from syscalls import AT_FDCWD, CLONE_FS, PR_SET_PDEATHSIG, libc, prctl, sc
 
 DURATION = 1.0
 OPEN, UNLINK, RENAME, CHMOD, LINK = 2, 87, 82, 90, 86
@@ -306,6 +307,56 @@ def race_fd_flip(x):
     over = repeat(act)
     try:
         return race(lambda: read_forbidden(os.open("secret", os.O_RDONLY, dir_fd=fd)))
+    finally:
+        over.set()
+
+
+@probe("race", secret("secret"))
+def race_openat2_flags(x):
+    """the path stays, the flags in memory flip between O_PATH and reading"""
+    memory = mmap.mmap(-1, 4096)
+    struct.pack_into("<QQQ", memory, 0, os.O_PATH, 0, 0)
+    how = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    path = (x.F + "/secret").encode()
+
+    def act():
+        for _ in range(1000):
+            struct.pack_into("<Q", memory, 0, os.O_RDONLY)
+            struct.pack_into("<Q", memory, 0, os.O_PATH)
+
+    def attempt():
+        fd = sc("openat2", AT_FDCWD, path, how, 24)
+        try:
+            return read_forbidden(fd)
+        except OSError as error:
+            # Of an O_PATH descriptor nothing can be read.
+            if error.errno != errno.EBADF:
+                raise
+            os.close(fd)
+            return None
+    with Rival(act):
+        return race(attempt)
+
+
+@probe("race")
+def race_listen_other(x):
+    """a socket that is bound to the loopback gives way to one that is not bound, by dup2, during listen"""
+    bound, free = socket.socket(), socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    fd = os.dup(bound.fileno())
+
+    def act():
+        for one in (free, bound):
+            os.dup2(one.fileno(), fd)
+    over = repeat(act)
+
+    def attempt():
+        libc.listen(fd, 1)
+        if free.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return "listens on %s:%d" % free.getsockname()
+        return None
+    try:
+        return race(attempt)
     finally:
         over.set()
 

@@ -184,6 +184,28 @@ def ok_fifo(x):
 
 
 @probe("sanity")
+def ok_fifo_many(x):
+    """a FIFO for whose one reader many writers wait, each of which has gone at once"""
+    path, got = x.own + "/fifo", []
+    os.mkfifo(path)
+
+    def work():
+        fd = os.open(path, os.O_WRONLY)
+        got.append(fd)
+        os.close(fd)
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(60)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    expect(not got, "a writer was let in before there was a reader")
+    reader = os.open(path, os.O_RDONLY)
+    for thread in threads:
+        thread.join(5)
+    os.close(reader)
+    expect(len(got) == 60 and min(got) > 2, "descriptors: %s" % sorted(got))
+
+
+@probe("sanity")
 def ok_locks(x):
     """flock and fcntl locks between processes"""
     write(x.own + "/lock", "")

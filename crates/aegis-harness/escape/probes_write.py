@@ -1,10 +1,12 @@
 """Attacks that create, change, move or delete what is forbidden."""
 import ctypes
 import os
+import resource
+import signal
 import socket
 import time
 
-from core import Blocked, exists, gone, has_token, probe, status, write, overwrite
+from core import Blocked, NotApplicable, exists, gone, has_token, probe, read, status, write, overwrite
 from probes_read import from_root
 from syscalls import AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE, Compat, Uring, sc
 
@@ -314,6 +316,30 @@ def fs_rename_io_uring(x):
     new = ctypes.create_string_buffer((x.F + "/v_uring_rename").encode())
     ring.op(ring.RENAMEAT, fd=AT_FDCWD, addr=ctypes.addressof(old), length=AT_FDCWD & 0xffffffff,
             off=ctypes.addressof(new))
+
+
+def _dumped(host, _):
+    return any(name.startswith("core") for name in os.listdir(host.F + "/v_core"))
+
+
+@probe("write", _dumped, folders=["v_core"])
+def fs_core_dump(x):
+    """let the kernel write a core dump into a forbidden directory"""
+    if not read("/proc/sys/kernel/core_pattern").startswith("core"):
+        raise NotApplicable("core dumps go elsewhere")
+    child = os.fork()
+    if child == 0:
+        try:
+            hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+            resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+            os.chdir(x.F + "/v_core")
+            os.kill(os.getpid(), signal.SIGSEGV)
+            time.sleep(1)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    if not os.WCOREDUMP(status):
+        raise Blocked("no core was dumped")
 
 
 @probe("compat", gone("v_compat_unlink"), files=["v_compat_unlink"])
