@@ -425,6 +425,10 @@ fn unresolved(action: Action, path: &[u8]) -> Draft {
 
 /// Says whether something stands in the place of a name that has none: pipes, sockets, files in memory. Nothing is had
 /// by opening again what one has open.
-fn is_nameless(path: &[u8]) -> bool {
-    !path.starts_with(b"/") || (path.starts_with(b"/memfd:") && path.ends_with(b" (deleted)"))
+fn is_nameless(object: &Object) -> bool {
+    let path = &object.path;
+    // A file in memory has no name; one of the root directory may be called just so.
+    let is_in_memory =
+        path.starts_with(b"/memfd:") && path.ends_with(b" (deleted)") && object.stat.st_nlink == 0;
+    !path.starts_with(b"/") || is_in_memory
 }

@@ -99,7 +99,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     }
 
     fn change_object(&self, met: Met<'_>, object: &Object, change: &Change) -> io::Result<()> {
-        if super::is_nameless(&object.path) {
+        if super::is_nameless(object) {
             // Of what it made itself and nobody else finds by a name.
             return match execute(object, change) {
                 Ok(value) => met.notification.value(value),

@@ -309,7 +309,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if let Some(errno) = wrong {
             return self.fail(met, drafts.into_iter().next(), errno);
         }
-        if is_nameless(&object.path) {
+        if is_nameless(object) {
             return self.reopen(met, asked, object);
         }
         if object.kind() == FileType::CharacterDevice {
