@@ -123,7 +123,11 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                         return self.fail(met, Some(unresolved(Action::NetConnect, &path)), errno);
                     }
                 };
-                let draft = listens(Resource::Unix(Text::new(slot.path.clone())));
+                let mut draft = listens(Resource::Unix(Text::new(slot.path.clone())));
+                // The name is made as that of a file.
+                for one in &mut draft {
+                    one.also.push((Action::FileWrite, Resource::Path(Text::new(slot.path.clone()))));
+                }
                 if slot.stat().is_ok() {
                     return self.fail(met, draft.into_iter().next(), Errno::ADDRINUSE);
                 }
