@@ -13,6 +13,7 @@ mod config;
 mod damage;
 mod deaths;
 mod diff;
+mod enforce;
 mod grade;
 mod ground_truth;
 mod hostile;
