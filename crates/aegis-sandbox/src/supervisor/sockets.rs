@@ -134,16 +134,13 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 let ruling = self.rule(&met, draft);
                 let umask = self.umask(&met);
                 let inode = rustix::fs::fstat(&socket).ok().map(|stat| stat.st_ino);
-                let allowed = ruling.allowed;
-                let bound = slot.path.clone();
-                let done = self.effect(met, ruling, move || {
+                self.effect(met, ruling, move || {
                     rustix::process::umask(umask);
-                    bind_in(&socket, &slot.folder, &slot.name)
-                });
-                if allowed {
-                    self.observer.remember_socket(bound, inode);
-                }
-                done
+                    let done = bind_in(&socket, &slot.folder, &slot.name)?;
+                    // Before the caller goes on, and listens on it.
+                    self.observer.remember_socket(slot.path, inode);
+                    Ok(done)
+                })
             }
             Address::Abstract(name) => {
                 let shown = [b"@", &name[..]].concat();
@@ -152,12 +149,11 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                     Ok(address) => address,
                     Err(errno) => return met.notification.refuse(errno.raw_os_error()),
                 };
-                let allowed = ruling.allowed;
-                let done = self.effect(met, ruling, move || rustix::net::bind(&socket, &address).map(|()| 0));
-                if allowed {
+                self.effect(met, ruling, move || {
+                    rustix::net::bind(&socket, &address)?;
                     self.observer.remember_socket(shown, None);
-                }
-                done
+                    Ok(0)
+                })
             }
             Address::Internet(ip, port) => {
                 let to = Endpoint { address: ip.to_string(), port, transport: Some("tcp".into()) };
@@ -201,7 +197,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let mut draft = Draft::new(Action::NetConnect, resource);
         draft.direction = Some(Direction::Listen);
         let ruling = self.rule(&met, vec![draft]);
-        self.effect(met, ruling, || rustix::net::listen(&socket, backlog).map(|()| 0))
+        self.effect(met, ruling, move || rustix::net::listen(&socket, backlog).map(|()| 0))
     }
 
     /// Returns what a socket would be listened on.
