@@ -359,8 +359,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 
     /// Says whether a directory must stay where it is: below it are names about which the policies say something else.
     fn is_pinned(&self, path: &[u8]) -> bool {
-        let Ok(path) = std::str::from_utf8(path) else { return true };
-        self.plan().pins(path)
+        // As the policies are asked about it.
+        self.plan().pins(&String::from_utf8_lossy(path))
     }
 
     /// Says whether a directory may have the other's name.
