@@ -14,6 +14,7 @@
 //! must not be made by its judge, too.
 
 mod base64;
+mod ends;
 mod line;
 mod load;
 mod report;
@@ -23,6 +24,7 @@ mod tests;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+pub use ends::{Ends, compare_ends};
 pub use line::{Action, Actor, Direction, Outcome, Record, Resource, Status, TruthLine};
 pub use load::{load_records, load_truth, parse_record, write_truth};
 pub use report::{Report, Totals};
@@ -146,7 +148,7 @@ impl<'a> Group<'a> {
         match record.outcome {
             Outcome::Ok => self.recorded_ok += 1,
             Outcome::Unknown => self.recorded_unknown += 1,
-            Outcome::Missing | Outcome::Failed => self.recorded_failed += 1,
+            Outcome::Missing | Outcome::Failed(_) => self.recorded_failed += 1,
         }
     }
 

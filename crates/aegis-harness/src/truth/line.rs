@@ -228,6 +228,9 @@ pub struct TruthLine {
     pub status: Option<Status>,
     /// Whether the kernel did it.
     pub ok: bool,
+    /// Where it did not: the number of the error, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<i32>,
     /// How it was done, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub via: String,
@@ -269,6 +272,9 @@ pub struct Record {
     pub status: Option<Status>,
     /// Who did it.
     pub process: Actor,
+    /// By which call.
+    #[serde(default)]
+    pub call: String,
 }
 
 impl fmt::Display for Record {
@@ -282,8 +288,8 @@ impl fmt::Display for Record {
 }
 
 /// What a record says about the end of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "String")]
 pub enum Outcome {
     /// It took effect.
     Ok,
@@ -292,8 +298,18 @@ pub enum Outcome {
     /// It was attempted; the kernel's answer is not known.
     Unknown,
     /// It failed, with the name of an error.
-    #[serde(other)]
-    Failed,
+    Failed(String),
+}
+
+impl From<String> for Outcome {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "ok" => Outcome::Ok,
+            "missing" => Outcome::Missing,
+            "unknown" => Outcome::Unknown,
+            _ => Outcome::Failed(word),
+        }
+    }
 }
 
 /// The process of a record.

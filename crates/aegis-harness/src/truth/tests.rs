@@ -106,6 +106,31 @@ fn what_failed_owes_no_record_but_is_counted() {
 }
 
 #[test]
+fn ends_are_compared_where_there_is_a_record() {
+    let failed = line("FileRead", "/r/a", 7, false).replace("\"ok\":false", "\"ok\":false,\"errno\":20");
+    let told = failed.clone() + &line("FileRead", "/r/a", 7, true) + &line("FileRead", "/r/b", 7, false);
+    let unlike = |seen: &str| {
+        let ends = compare_ends(&truth(&told), &records(seen));
+        (ends.compared, ends.unlike.len())
+    };
+    let one = |outcome: &str| record("FileRead", "/r/a", 7, outcome);
+    assert_eq!(unlike(""), (0, 0));
+    assert_eq!(unlike(&(one("ok") + &one("ENOTDIR"))), (2, 0));
+    assert_eq!(unlike(&one("ok")), (1, 0));
+    // One that was tried again, and one whose error is not known.
+    assert_eq!(unlike(&(one("EEXIST") + &one("ok") + &one("ENOTDIR"))), (2, 0));
+    assert_eq!(unlike(&record("FileRead", "/r/b", 7, "EISDIR")), (1, 0));
+    for wrong in ["unknown", "missing", "EACCES"] {
+        assert_eq!(unlike(&(one("ok") + &one(wrong))), (2, 1), "{wrong}");
+    }
+    let executed = compare_ends(
+        &truth(&line("ProcessSpawn", "/r/a", 7, true)),
+        &records(&record("ProcessSpawn", "/r/a", 7, "unknown")),
+    );
+    assert_eq!(executed, Ends { compared: 1, unlike: vec![] });
+}
+
+#[test]
 fn an_exit_is_compared_by_process_and_status() {
     let told = r#"{"pid":7,"tid":7,"action":"ProcessExit","resource":{"path":"/r/x"},"status":{"code":3},"ok":true}
 {"pid":8,"tid":8,"action":"ProcessExit","resource":{"path":"/r/y"},"status":{"signal":9},"ok":true}

@@ -34,9 +34,10 @@ fn recorded(line: &TruthLine) -> Record {
         action: line.action,
         resource: line.resource.clone(),
         direction: line.direction,
-        outcome: if line.ok { Outcome::Ok } else { Outcome::Failed },
+        outcome: if line.ok { Outcome::Ok } else { Outcome::Failed("EACCES".to_owned()) },
         status: line.status,
         process: Actor { pid: line.pid, tid: line.tid },
+        call: String::new(),
     }
 }
 

@@ -31,13 +31,15 @@ impl Log {
         path: &Path,
         result: Result<T, E>,
     ) -> io::Result<T> {
-        self.act(via, action, path, result.is_ok());
-        result.map_err(Into::into)
+        let result = result.map_err(Into::into);
+        let line = self.line(via, action, Resource::path(path), &result);
+        self.lines.push(line);
+        result
     }
 
     /// Notes an act on a path.
     pub(crate) fn act(&mut self, via: &str, action: Action, path: &Path, ok: bool) {
-        let line = self.line(via, action, Resource::path(path), ok);
+        let line = self.line(via, action, Resource::path(path), &told(ok));
         self.lines.push(line);
     }
 
@@ -49,7 +51,9 @@ impl Log {
         new: &Path,
         result: Result<(), E>,
     ) -> io::Result<()> {
-        self.act(via, Action::FileDelete, old, result.is_ok());
+        let result = result.map_err(Into::into);
+        let line = self.line(via, Action::FileDelete, Resource::path(old), &result);
+        self.lines.push(line);
         self.note(via, Action::FileWrite, new, result)
     }
 
@@ -61,27 +65,44 @@ impl Log {
         direction: Option<Direction>,
         result: Result<T, E>,
     ) -> io::Result<T> {
-        let line = self.line(via, Action::NetConnect, resource, result.is_ok());
+        let result = result.map_err(Into::into);
+        let line = self.line(via, Action::NetConnect, resource, &result);
         self.lines.push(TruthLine { direction, ..line });
-        result.map_err(Into::into)
+        result
     }
 
     /// Notes an act of the first thread of process `pid`.
     pub(crate) fn act_of(&mut self, pid: u32, via: &str, action: Action, path: &Path, ok: bool) {
-        let line = self.line(via, action, Resource::path(path), ok);
+        let line = self.line(via, action, Resource::path(path), &told(ok));
         self.lines.push(TruthLine { pid, tid: pid, ..line });
     }
 
     /// Notes that process `pid`, started from the file `exe`, has ended.
     pub(crate) fn ended(&mut self, pid: u32, via: &str, exe: &Path, status: Option<Status>) {
-        let line = self.line(via, Action::ProcessExit, Resource::path(exe), status.is_some());
+        let line = self.line(via, Action::ProcessExit, Resource::path(exe), &told(status.is_some()));
         self.lines.push(TruthLine { pid, tid: pid, status, ..line });
     }
 
-    fn line(&self, via: &str, action: Action, resource: Resource, ok: bool) -> TruthLine {
+    fn line<T>(&self, via: &str, action: Action, resource: Resource, result: &io::Result<T>) -> TruthLine {
         let (pid, tid, via) = (self.pid, self.tid, via.to_owned());
-        TruthLine { pid, tid, action, resource, direction: None, status: None, ok, via }
+        let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
+        TruthLine {
+            pid,
+            tid,
+            action,
+            resource,
+            direction: None,
+            status: None,
+            ok: result.is_ok(),
+            errno,
+            via,
+        }
     }
+}
+
+/// Returns a result of which only that much is known.
+fn told(ok: bool) -> io::Result<()> {
+    if ok { Ok(()) } else { Err(io::Error::other("failed")) }
 }
 
 /// Returns how a process ended in the form of the truth.
