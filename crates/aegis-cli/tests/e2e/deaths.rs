@@ -1,6 +1,8 @@
 //! Processes of Aegis killed in the middle of the work: no agent is left, and what it did is in the ledger.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 
 use rustix::process::Signal;
@@ -18,32 +20,63 @@ enum Victim {
     Session,
 }
 
+/// How the agent is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// It is observed.
+    Wrap,
+    /// Its policies are enforced.
+    Run,
+}
+
 #[test]
 fn nothing_outlives_a_killed_process_and_nothing_done_is_lost() {
+    each(How::Wrap);
+}
+
+#[test]
+fn nothing_confined_outlives_a_killed_process_and_nothing_done_is_lost() {
+    each(How::Run);
+}
+
+fn each(how: How) {
     let times = std::env::var("AEGIS_TEST_DEATHS").ok().and_then(|text| text.parse().ok()).unwrap_or(TIMES);
     for who in everybody() {
         for victim in [Victim::Front, Victim::Guard, Victim::Session] {
             for round in 0..times {
-                one(&World::new(who), victim, round);
+                one(&World::new(who), how, victim, round);
             }
         }
     }
 }
 
-/// The agent makes files and says so after each; one process is killed once it has said so a number of times.
-fn one(world: &World, victim: Victim, round: usize) {
+/// What makes files named after its argument, and says so after each.
+const MAKES: &str = "i=0; while :; do : > made.$0.$i; echo $0.$i; i=$((i+1)); done";
+
+/// The agent makes files in five processes, some of them in sessions of their own and left by their parents, and says so
+/// after each; one process of Aegis is killed once it has said so a number of times.
+fn one(world: &World, how: How, victim: Victim, round: usize) {
     let marker = format!("AEGIS_TEST_MARK={}", world.home().display());
-    let script = "(while :; do :; done) & i=0; while :; do : > made.$i; echo $i; i=$((i+1)); done";
+    // What is confined has its variables from Aegis.
+    let confined = format!("TMPDIR={}/aegis-", world.path("tmp").display());
+    let script = "(while :; do :; done) & sh -c \"$0\" a & (sh -c \"$0\" b &)
+        setsid sh -c 'sh -c \"$0\" c & exec sh -c \"$0\" d' \"$0\" & exec sh -c \"$0\" e";
+    let arguments: &[&str] = match how {
+        How::Wrap => &["wrap", "--quiet", "--name", "victim", "--"],
+        How::Run => &["run", "--quiet", "--config", "victim", "--policy", "permit-all", "--"],
+    };
     let mut front = world
-        .aegis(&["wrap", "--quiet", "--name", "victim", "--", "sh", "-c", script])
+        .aegis(arguments)
+        .args(["sh", "-c", script, MAKES])
         .env("AEGIS_TEST_MARK", world.home())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(front.stdout.take().unwrap()).lines();
+    let mut told = Vec::new();
     for _ in 0..50 + 40 * round {
-        lines.next().unwrap().unwrap();
+        told.push(lines.next().unwrap().unwrap());
     }
     let guard = children(front.id())[0];
     let session = children(guard)[0];
@@ -54,31 +87,37 @@ fn one(world: &World, victim: Victim, round: usize) {
     };
     kill(pid, Signal::KILL);
     // The pipe ends when the last process that could write to it has gone.
-    let told = 50 + 40 * round + lines.map_while(Result::ok).count();
+    told.extend(lines.map_while(Result::ok));
     front.wait().unwrap();
-    until("no process of the agent is left", || marked(&marker).is_empty());
+    until("no process is left", || marked(&marker).is_empty() && marked(&confined).is_empty());
     let entries = world.entries("victim");
-    for number in 0..told {
-        let path = world.work().join(format!("made.{number}"));
-        let there = entries.iter().any(|entry| {
-            entry["action"] == "FileWrite" && entry["resource"]["path"] == path.to_str().unwrap()
-        });
-        assert!(there, "{victim:?}: {} of {told} is not in the ledger", path.display());
+    let recorded: BTreeSet<&str> = entries
+        .iter()
+        .filter(|entry| entry["action"] == "FileWrite")
+        .filter_map(|entry| entry["resource"]["path"].as_str())
+        .collect();
+    let is_recorded = |path: &Path| recorded.contains(path.to_str().unwrap());
+    for name in told {
+        let path = world.work().join(format!("made.{name}"));
+        assert!(
+            path.exists() && is_recorded(&path),
+            "{how:?} {victim:?}: {} is not in the ledger",
+            path.display()
+        );
     }
     for entry in std::fs::read_dir(world.work()).unwrap() {
         let path = entry.unwrap().path();
-        let there = entries.iter().any(|entry| entry["resource"]["path"] == path.to_str().unwrap());
-        assert!(there, "{victim:?}: {} exists and is not in the ledger", path.display());
+        assert!(is_recorded(&path), "{how:?} {victim:?}: {} exists and is not in the ledger", path.display());
     }
     let (code, verdict) = world.verdict("victim");
-    assert_eq!(code, 0, "{victim:?}: {verdict}");
+    assert_eq!(code, 0, "{how:?} {victim:?}: {verdict}");
     // What was taken in, and that the session was lost, is said entry by entry.
     for (count, listed) in [("gaps", "gap_entries"), ("recovered", "recovered_entries")] {
         let listed = verdict[listed].as_array().unwrap().len() as u64;
-        assert_eq!(verdict[count], listed, "{victim:?}: {verdict}");
-        assert!(listed > 0 || !matches!(victim, Victim::Session), "{victim:?}: {verdict}");
+        assert_eq!(verdict[count], listed, "{how:?} {victim:?}: {verdict}");
+        assert!(listed > 0 || !matches!(victim, Victim::Session), "{how:?} {victim:?}: {verdict}");
     }
-    assert_eq!(verdict["sealed"], verdict["entries"], "{victim:?}: {verdict}");
+    assert_eq!(verdict["sealed"], verdict["entries"], "{how:?} {victim:?}: {verdict}");
     assert_eq!(last(&entries)["kind"], "session_end");
     assert!(last(&entries)["end"]["failure"].is_string());
 }
