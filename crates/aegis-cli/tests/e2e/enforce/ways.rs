@@ -221,7 +221,16 @@ for number in range(150):
     except OSError as error:
         failed.append(str(error))
     port = server.getsockname()[1]
+    server.listen()
     server.close()
+    # It is known by its whole path as soon as it is bound.
+    try:
+        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        local.bind('socket')
+        local.listen()
+    except OSError as error:
+        failed.append(str(error))
+    os.unlink('socket')
 ends['failed'] = str(failed)";
         let policies = format!(
             "{}permit (principal, action == Aegis::Action::\"NetConnect\", resource) when {{ context.direction == \"listen\" }};",
