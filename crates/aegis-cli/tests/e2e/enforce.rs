@@ -87,7 +87,9 @@ fn ends_with(
 
 fn ends_of(output: &Output) -> BTreeMap<String, String> {
     assert!(output.status.success(), "{}", text(output));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+    let ends = serde_json::from_slice(&output.stdout);
+    assert!(ends.is_ok(), "{}", text(output));
+    ends.unwrap()
 }
 
 /// Says for each pair which is not as it should be.
