@@ -5,10 +5,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use aegis_observer::calls::{At, OpenFlags};
 use aegis_observer::look::{open_flag_names, owner_flags};
+use aegis_observer::observer::Ruling;
 use aegis_observer::resolve::{Base, path_of};
 use aegis_observer::{Draft, Met, Sink};
 use aegis_sys::outside;
-use aegis_types::{Action, Clock, Outcome, Resource, Text};
+use aegis_types::{Action, Clock, Decision, Outcome, Resource, Text};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -411,7 +412,10 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             ruling.forbid(ids::KERNEL);
             return self.deny(met, ruling);
         }
-        if !ruling.allowed && !self.is_own_terminal(object) {
+        if !ruling.allowed
+            && !self.is_own_terminal(object)
+            && !self.is_permitted_terminal(&met, asked, object, &ruling)
+        {
             return self.deny(met, ruling);
         }
         if !ruling.allowed {
@@ -465,6 +469,17 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         (known.stat.st_rdev, known.stat.st_dev, known.stat.st_ino)
             == (object.stat.st_rdev, object.stat.st_dev, object.stat.st_ino)
             && path_of(&known.fd).is_ok_and(|now| now == known.path)
+    }
+
+    /// Says whether a terminal that no policy speaks of is the caller's controlling one, which it may open as `/dev/tty`:
+    /// `/dev/stderr` and the name that `tty` prints lead to it.
+    fn is_permitted_terminal(&self, met: &Met<'_>, asked: &Asked, object: &Object, ruling: &Ruling) -> bool {
+        let is_forbidden =
+            ruling.acts.iter().any(|act| act.decision == Decision::Deny && !act.policies.is_empty());
+        let is_it = |name: String| object.path == [b"/dev/", name.as_bytes()].concat();
+        !is_forbidden
+            && controlling_terminal(met.notification.tid).is_ok_and(is_it)
+            && self.rule(met, asked.draft(b"/dev/tty", false)).allowed
     }
 
     /// Makes a file and opens it. Gives the call back where something has come in its place.
