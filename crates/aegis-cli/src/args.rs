@@ -232,6 +232,9 @@ pub(crate) enum Policy {
         /// Writes to this file in place of standard output: as a whole or not at all, for you alone to read
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Permits as well what was denied since no policy permits it; what one forbids stays forbidden
+        #[arg(long)]
+        denied: bool,
     },
 }
 

@@ -9,7 +9,7 @@ use aegis_export::shown;
 use aegis_ledger::Filter;
 use aegis_policy::Learner;
 use aegis_policy::learn::Places;
-use aegis_types::{Text, What};
+use aegis_types::{Act, Decision, Outcome, Text, What};
 
 use super::ledgers::Ledgers;
 use crate::args::SessionKey;
@@ -17,7 +17,12 @@ use crate::error::CliError;
 use crate::home::{Home, user_home};
 use crate::{output, policies};
 
-pub(crate) fn run(home: &Home, keys: &[SessionKey], file: Option<&Path>) -> Result<(), CliError> {
+pub(crate) fn run(
+    home: &Home,
+    keys: &[SessionKey],
+    file: Option<&Path>,
+    denied: bool,
+) -> Result<(), CliError> {
     let ledgers = Ledgers::open(home)?;
     let mut found = Vec::new();
     for key in keys {
@@ -43,8 +48,12 @@ pub(crate) fn run(home: &Home, keys: &[SessionKey], file: Option<&Path>) -> Resu
         learner.session(&session.id.to_string());
         let filter = Filter { session: Some(session.id), ..Filter::default() };
         source.ledger.each(&filter, |row| {
-            if let What::Action(act) = &row.event.what {
-                learner.add(act);
+            match &row.event.what {
+                What::Action(act) if denied && is_unpermitted(act) => {
+                    learner.add(&Act { decision: Decision::Observed, ..(**act).clone() });
+                }
+                What::Action(act) => learner.add(act),
+                _ => {}
             }
             ControlFlow::Continue(())
         })?;
@@ -62,6 +71,12 @@ pub(crate) fn run(home: &Home, keys: &[SessionKey], file: Option<&Path>) -> Resu
         drop(writeln!(err, "aegis: left out: {} {what}: {}", left_out.action, left_out.why));
     }
     Ok(())
+}
+
+/// Says whether an act was denied for no other reason than that no policy permits it. What was not there is none: the
+/// agent was told so.
+fn is_unpermitted(act: &Act) -> bool {
+    act.decision == Decision::Deny && act.policies.is_empty() && act.outcome != Outcome::Missing
 }
 
 fn utf8(path: &Path) -> Option<String> {

@@ -66,8 +66,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
         Command::Policy(Policy::Compile { name, target: Target::Landlock, json }) => {
             policy::compile(&home, name.as_ref(), &json).map(|()| 0)
         }
-        Command::Policy(Policy::Learn { sessions, output }) => {
-            learn::run(&home, &sessions, output.as_deref()).map(|()| 0)
+        Command::Policy(Policy::Learn { sessions, output, denied }) => {
+            learn::run(&home, &sessions, output.as_deref(), denied).map(|()| 0)
         }
         Command::Audit(Audit::PolicyHistory(named)) => history::run(&home, &named).map(|()| 0),
         Command::Audit(Audit::Query(query)) => audit::query(&home, &query).map(|()| 0),
