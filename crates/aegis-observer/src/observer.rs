@@ -805,7 +805,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 state.summary.host(host_of(&act.resource));
             }
             if denied && act.outcome != Outcome::Missing {
-                state.summary.deny(act.action, &host_of(&act.resource));
+                state.summary.deny(act.action, &host_of(&act.resource), &act.policies);
             }
         }
         let mut event = Event { at: now.wall, mono_us: now.mono_us, what: What::Action(Box::new(act)) };

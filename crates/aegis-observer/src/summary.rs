@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use aegis_types::{Action, Outcome};
 
@@ -23,13 +24,17 @@ pub struct Names {
 }
 
 impl Names {
-    fn add(&mut self, name: &[u8]) {
+    /// Says whether it is the first of its name and one of the few that are kept.
+    fn add(&mut self, name: &[u8]) -> bool {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
-        if self.seen.len() < DISTINCT_MAX && self.seen.insert(hasher.finish()) && self.first.len() < NAMES_MAX
-        {
+        let is_kept = self.seen.len() < DISTINCT_MAX
+            && self.seen.insert(hasher.finish())
+            && self.first.len() < NAMES_MAX;
+        if is_kept {
             self.first.push(name.to_vec());
         }
+        is_kept
     }
 
     /// Returns how many different ones there were, up to [`DISTINCT_MAX`].
@@ -71,6 +76,8 @@ pub struct Summary {
     pub gaps: u64,
     /// What the policies would have denied, each as an action and what it was on.
     pub denied: Names,
+    /// For each of the first of those: the policies that forbid it; none where no policy permits it.
+    pub denied_by: Vec<Arc<[Arc<str>]>>,
     /// How many entries they would have denied.
     pub denials: u64,
 }
@@ -89,16 +96,18 @@ impl Summary {
     pub fn took_effect(&mut self, action: Action, name: &[u8]) {
         self.actions.entry(action).or_default().done += 1;
         match action {
-            Action::FileWrite => self.written.add(name),
-            Action::FileDelete => self.deleted.add(name),
+            Action::FileWrite => drop(self.written.add(name)),
+            Action::FileDelete => drop(self.deleted.add(name)),
             _ => {}
         }
     }
 
     /// Notes what the policies would have denied.
-    pub fn deny(&mut self, action: Action, what: &str) {
+    pub fn deny(&mut self, action: Action, what: &str, policies: &Arc<[Arc<str>]>) {
         self.denials += 1;
-        self.denied.add(format!("{action} {what}").as_bytes());
+        if self.denied.add(format!("{action} {what}").as_bytes()) {
+            self.denied_by.push(Arc::clone(policies));
+        }
     }
 
     /// Notes where a connection went.

@@ -28,4 +28,4 @@ mod workers;
 pub use front::{Finished, run};
 pub use plan::{Enforce, Plan, PolicyPlan, SessionError};
 pub use policies::PolicyFiles;
-pub use wire::Report;
+pub use wire::{Denied, Report};

@@ -26,7 +26,7 @@ use crate::judge::Judge;
 use crate::plan::{Enforce, Plan};
 use crate::policies::with_stack;
 use crate::policy::SessionPolicy;
-use crate::wire::{Report, ToFront, ToSession, Wire};
+use crate::wire::{Denied, Report, ToFront, ToSession, Wire};
 use crate::workers::Workers;
 
 /// How long the session's start may take to be synced: the time another program may hold the ledger.
@@ -529,9 +529,18 @@ impl Session {
             processes: summary.processes,
             remaining: if last_seq.is_some() { 0 } else { self.observer.living() },
             gaps: summary.gaps,
-            denied: self.policy.judge.hash().map(|_| {
-                let (first, count) = names(&summary.denied);
-                (first, count, summary.denials)
+            denied: self.policy.judge.hash().map(|_| Denied {
+                first: summary
+                    .denied
+                    .first
+                    .iter()
+                    .zip(&summary.denied_by)
+                    .map(|(what, ids)| {
+                        (short(what), ids.iter().take(IDS_MAX).map(|id| short_id(id)).collect())
+                    })
+                    .collect(),
+                distinct: summary.denied.count(),
+                all: summary.denials,
             }),
             last_seq,
         }
@@ -644,6 +653,14 @@ const MEDIATED: &str = "policies about executing that go beyond paths (a name, a
 /// whatever they look like in JSON.
 const NAME_MAX: usize = 400;
 const HOST_MAX: usize = 120;
+
+/// How many policies are named of each denial, and how much of each id, in characters.
+const IDS_MAX: usize = 3;
+const ID_MAX: usize = 200;
+
+fn short_id(id: &str) -> String {
+    id.chars().take(ID_MAX).collect()
+}
 
 /// How many signals are remembered that the front has not told of.
 const HEARD_MAX: usize = 64;

@@ -65,11 +65,22 @@ pub struct Report {
     pub remaining: usize,
     /// Gaps in what was seen.
     pub gaps: u64,
-    /// The first things that the policies would have denied, how many different ones and how many in all; nothing
-    /// where there are no policies.
-    pub denied: Option<(Vec<Text>, usize, u64)>,
+    /// What the policies denied, or would have; nothing where there are no policies.
+    pub denied: Option<Denied>,
     /// The number of the session's last entry, where it is in the ledger for good.
     pub last_seq: Option<u64>,
+}
+
+/// What policies denied.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Denied {
+    /// The first things, each as an action and what it was on, with the policies that forbid it; without any where no
+    /// policy permits it.
+    pub first: Vec<(Text, Vec<String>)>,
+    /// How many different ones there were.
+    pub distinct: usize,
+    /// How many in all.
+    pub all: u64,
 }
 
 /// One end of the pair.

@@ -10,9 +10,9 @@ use aegis_export::shown;
 use aegis_ledger::{Ledger, recovery};
 use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
-use aegis_policy::{Source, Template};
+use aegis_policy::{Policies, Source, Template};
 use aegis_sandbox::grade::{Bound, Enforcement, Supervision};
-use aegis_session::{Enforce, Finished, Plan, PolicyPlan, Report};
+use aegis_session::{Denied, Enforce, Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
 use aegis_types::{Action, AgentName, Clock as _, ExitStatus, SessionId, SessionStart, Text};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -74,13 +74,13 @@ pub(super) fn run(home: &Home, wanted: Wanted) -> Result<u8, CliError> {
     let id = plan.id;
     let known = configuration.ledger.exists();
     let command = plan.start.argv.first().map(|name| shown(name.as_bytes())).unwrap_or_default();
-    let tmp = plan.tmp.clone();
+    let (tmp, policies) = (plan.tmp.clone(), plan.policy.policies.clone());
     let finished = aegis_session::run(plan, say).inspect_err(|_| {
         // The session process may have died before it could.
         drop(tmp.map(std::fs::remove_dir_all));
     })?;
     if !quiet {
-        let mut text = summary(&command, id, &configuration, &finished, mode);
+        let mut text = summary(&command, id, &configuration, &finished, mode, policies.as_deref());
         if !known && let Some(root) = trust_root(&configuration.ledger) {
             text.push_str(&root);
         }
@@ -464,6 +464,7 @@ fn summary(
     configuration: &Configuration,
     finished: &Finished,
     mode: Mode,
+    policies: Option<&Policies>,
 ) -> String {
     let report = &finished.report;
     let name = &configuration.name;
@@ -489,22 +490,8 @@ fn summary(
         let others = if report.more_hosts { " and others" } else { "" };
         lines.push(format!("  {:<12} {}{others}", "connected to", hosts.join(", ")));
     }
-    if let Some((first, distinct, all)) = &report.denied {
-        let (title, option) =
-            if mode.enforces() { ("denied", "--decision deny") } else { ("would deny", "--would deny") };
-        lines.push(match all {
-            0 => format!("  {title:<12} nothing of it, by the policies"),
-            _ => {
-                let more = format!("aegis audit query {name} --session {id} {option}");
-                format!("  {title:<12} {all}: {}", names(first, *distinct, &more))
-            }
-        });
-        if *all > 0 && mode.enforces() {
-            lines.push(format!(
-                "  {:<12} aegis policy learn {id}   (policies that would permit it)",
-                "to allow"
-            ));
-        }
+    if let Some(denied) = &report.denied {
+        lines.extend(denials(denied, name, id, mode, policies));
     }
     if report.gaps > 0 {
         lines.push(format!("  {:<12} {} in what could be seen", "gaps", report.gaps));
@@ -525,6 +512,70 @@ fn summary(
     lines.push(format!("  {:<12} {more}", "more"));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// How many denials are explained.
+const EXPLAINED: usize = 3;
+
+/// Says what was denied, by what, and how it would be allowed.
+fn denials(
+    denied: &Denied,
+    name: &AgentName,
+    id: SessionId,
+    mode: Mode,
+    policies: Option<&Policies>,
+) -> Vec<String> {
+    let Denied { first, distinct, all } = denied;
+    let (title, option) =
+        if mode.enforces() { ("denied", "--decision deny") } else { ("would deny", "--would deny") };
+    if *all == 0 {
+        return vec![format!("  {title:<12} nothing of it, by the policies")];
+    }
+    let things = if *distinct == 1 { "thing" } else { "different things" };
+    let mut lines = vec![format!(
+        "  {title:<12} {all}, {distinct} {things} (aegis audit query {name} --session {id} {option})"
+    )];
+    let (mut unpermitted, mut forbidding) = (false, Vec::new());
+    for (what, ids) in first.iter().take(EXPLAINED) {
+        let named: Vec<String> = ids
+            .iter()
+            .map(|id| match policies.and_then(|set| Some(set.place(set.rule(id)?))) {
+                Some(place) => {
+                    let place = shown(place.as_bytes());
+                    let text = format!("{} ({place})", shown(id.as_bytes()));
+                    if !forbidding.contains(&place) {
+                        forbidding.push(place);
+                    }
+                    text
+                }
+                None if id.starts_with("aegis:") => {
+                    format!("{}, which no policy can open", shown(id.as_bytes()))
+                }
+                // It has come into force meanwhile.
+                None => shown(id.as_bytes()),
+            })
+            .collect();
+        unpermitted |= ids.is_empty();
+        let why = match named.as_slice() {
+            [] => "no policy permits it".to_owned(),
+            named => format!("denied by {}", named.join(", ")),
+        };
+        lines.push(format!("    {}: {why}", shown(what.as_bytes())));
+    }
+    if *distinct > EXPLAINED {
+        lines.push(format!("    and {} more", distinct - EXPLAINED));
+    }
+    let mut ways = Vec::new();
+    if mode != Mode::Wrap && (unpermitted || *distinct > EXPLAINED) {
+        let option = if mode.enforces() { " --denied" } else { "" };
+        ways.push(format!("aegis policy learn {id}{option}   (prints policies that permit it)"));
+    }
+    if mode != Mode::Wrap {
+        ways.extend(forbidding.iter().map(|place| format!("{place}   (the policy to change)")));
+    }
+    let titles = std::iter::once("to allow").chain(std::iter::repeat(""));
+    lines.extend(ways.iter().zip(titles).map(|(way, title)| format!("  {title:<12} {way}")));
+    lines
 }
 
 /// Says the trust root of a ledger that was begun with this session.
