@@ -26,3 +26,4 @@ mod readme;
 mod session;
 mod support;
 mod terminal;
+mod work;

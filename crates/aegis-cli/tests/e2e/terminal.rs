@@ -3,13 +3,13 @@
 use crate::support::{Who, World, until};
 
 /// A terminal of 80 by 24.
-struct Terminal<'w> {
+pub(crate) struct Terminal<'w> {
     world: &'w World,
     socket: String,
 }
 
 impl<'w> Terminal<'w> {
-    fn new(world: &'w World, command: &str) -> Self {
+    pub(crate) fn new(world: &'w World, command: &str) -> Self {
         let terminal = Self { world, socket: world.path("tmux").to_str().unwrap().to_owned() };
         let started =
             terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", command]);
@@ -27,20 +27,20 @@ impl<'w> Terminal<'w> {
             .unwrap()
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub(crate) fn keys(&self, keys: &[&str]) {
         assert!(self.tmux(&[&["send-keys"], keys].concat()).status.success());
     }
 
-    fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         self.keys(&["-l", text]);
         self.keys(&["Enter"]);
     }
 
-    fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p"]).stdout).into_owned()
     }
 
-    fn shows(&self, text: &str) {
+    pub(crate) fn shows(&self, text: &str) {
         let mut last = String::new();
         until(&format!("the screen shows {text:?}"), || {
             last = self.screen();
