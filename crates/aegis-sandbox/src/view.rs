@@ -99,8 +99,17 @@ impl View {
 
     fn enter_new_root(&self, shown: &[PathBuf]) -> io::Result<First> {
         // Before anything is hidden.
+        let mut wanted: Vec<PathBuf> = shown.iter().map(|path| shown_for(path)).collect();
+        wanted.sort();
+        wanted.dedup();
+        let mut least: Vec<PathBuf> = Vec::new();
+        for path in wanted {
+            if path != Path::new("/") && !least.iter().any(|above| path.starts_with(above)) {
+                least.push(path);
+            }
+        }
         let places: Vec<(&Path, Place)> =
-            shown.iter().filter_map(|path| Some((path.as_path(), Place::take(path)?))).collect();
+            least.iter().filter_map(|path| Some((path.as_path(), Place::take(path)?))).collect();
         let root = scratch(WORKSHOP)?;
         make_directories(&root, &inside(&self.start))?;
         make_directories(&root, Path::new("proc"))?;
@@ -132,6 +141,23 @@ impl View {
         )?;
         Ok(first)
     }
+}
+
+/// Returns what has to be seen for a place. A plain file is made, removed and replaced in its directory, and what is not
+/// there yet is made in the nearest that is: a mount on the name alone would not let that be done.
+fn shown_for(path: &Path) -> PathBuf {
+    use std::os::unix::fs::FileTypeExt as _;
+    let found = std::fs::symlink_metadata(path);
+    let stands_alone = found.as_ref().is_ok_and(|meta| {
+        let kind = meta.file_type();
+        kind.is_dir() || kind.is_symlink() || kind.is_char_device() || kind.is_block_device()
+    });
+    let of_kernel = ["/proc", "/sys", "/dev"].iter().any(|place| path.starts_with(place));
+    if stands_alone || of_kernel {
+        return path.to_owned();
+    }
+    let above = path.ancestors().skip(1).find(|folder| folder.is_dir());
+    above.filter(|folder| *folder != Path::new("/")).map_or_else(|| path.to_owned(), Path::to_owned)
 }
 
 /// A path without the slash before it.
