@@ -2,10 +2,11 @@
 //! run as root, and leaves none behind (`cgroups(7)`).
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use aegis_sys::group::Door;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 /// The most processes and threads that a tree has at once.
 pub const PROCESSES_MAX: u64 = 500;
@@ -39,13 +40,20 @@ impl Group {
         Err(last)
     }
 
-    /// Opens the file by which a process comes into the group, when it writes `0` to it.
+    /// Opens that by which a process comes into the group.
     ///
     /// # Errors
     /// That of `open(2)`.
-    pub fn door(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(CWD, self.folder.join("cgroup.procs"), flags, Mode::empty())?)
+    pub fn door(&self) -> io::Result<Door> {
+        // Only version 1 has it.
+        match rustix::fs::open(self.folder.join("tasks"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(tasks) => Ok(Door::Tasks(tasks)),
+            Err(Errno::NOENT) => {
+                let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+                Ok(Door::Folder(rustix::fs::open(&self.folder, flags, Mode::empty())?))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -87,7 +87,8 @@ impl Enforcement {
             Answer::Fails(error) => Supervision::Fails(error),
         };
         let namespaces = probe::namespaces(root);
-        let bound = if Group::make(&format!("aegis-probe-{}", std::process::id())).is_ok() {
+        let group = Group::make(&format!("aegis-probe-{}", std::process::id()));
+        let bound = if group.is_ok_and(|group| group.door().and_then(|door| door.try_it()).is_ok()) {
             Bound::Group
         } else if namespaces.is_ok() && !root {
             Bound::Limit

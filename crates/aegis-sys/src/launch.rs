@@ -12,6 +12,7 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, Signal};
 
 use crate::bpf::Program;
+use crate::group::Door;
 use crate::landlock::Layer;
 use crate::process::Limits;
 use crate::seccomp::{self, Listener};
@@ -43,8 +44,8 @@ pub struct Command {
 pub struct Confinement {
     /// The Landlock layer of its own; nothing where there is no Landlock.
     pub layer: Option<Layer>,
-    /// The file by which it comes into a control group.
-    pub group: Option<std::os::fd::OwnedFd>,
+    /// How it comes into a control group.
+    pub group: Option<Door>,
     /// It is in a process id namespace that its parent is not in.
     pub own_processes: bool,
 }
@@ -172,7 +173,7 @@ impl Confinement {
             return Err(io::Error::last_os_error());
         }
         if let Some(group) = &self.group {
-            rustix::io::write(group, b"0")?;
+            group.pass()?;
         }
         self.layer.as_ref().map_or(Ok(()), Layer::enforce)
     }
@@ -206,17 +207,15 @@ impl Prepared {
         let parent = rustix::process::getpid();
         // SAFETY: until its exec the child calls only async-signal-safe functions and allocates nothing, as a
         // child of a process with threads must (fork(2)).
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
+        let started = unsafe { Door::fork(self.confinement.as_ref().and_then(|it| it.group.as_ref())) };
+        if matches!(started, Ok(0)) {
             let (step, errno) = self.become_agent(parent);
             let message = [step as u8, u8::try_from(errno).unwrap_or(0)];
             let _ = rustix::io::write(&self.report.1, &message);
             crate::process::exit_now(127);
         }
         let failed = |step, error| LaunchError { step, error };
-        let Ok(child) = u32::try_from(pid) else {
-            return Err(failed(Step::Fork, io::Error::last_os_error()));
-        };
+        let child = started.map_err(|error| failed(Step::Fork, error))?;
         let (read, write) = self.report;
         drop(write);
         let mut message = [0; 2];

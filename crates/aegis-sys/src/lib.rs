@@ -11,6 +11,7 @@ pub mod bpf;
 pub mod clock;
 pub mod errno;
 pub mod files;
+pub mod group;
 pub mod inherited;
 pub mod landlock;
 pub mod launch;
