@@ -1,7 +1,9 @@
 //! The policies of a live session: recorded, in force, and changed while it runs.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use aegis_ledger::{LedgerError, Pending, Recorder};
 use aegis_policy::{Engine, EngineError, Policies, Severity, Subject};
@@ -10,7 +12,7 @@ use aegis_types::{Clock, PolicyChange, PolicyFault, PolicySet, PolicyText, Sessi
 
 use crate::judge::Judge;
 use crate::plan::PolicyPlan;
-use crate::policies::{LoadError, PolicyFiles, Stamp, has_policies, with_stack};
+use crate::policies::{LoadError, PolicyFiles, Stamp, has_policies, on_stack, with_stack};
 use crate::process::event;
 
 /// How often is looked whether files have changed, in microseconds.
@@ -49,16 +51,18 @@ pub(crate) struct SessionPolicy {
     fault: Option<String>,
     /// Texts that the ledger has.
     known: HashSet<String>,
+    /// What the session starts with, on its way.
+    engine: Option<JoinHandle<Result<Engine, EngineError>>>,
 }
 
 impl SessionPolicy {
+    /// Begins to make the policies ready that the session starts with, on a thread of their own.
     pub(crate) fn new(
         plan: PolicyPlan,
         start: &SessionStart,
         id: SessionId,
-        known: HashSet<String>,
         enforces: bool,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let subject = Subject {
             agent: start.agent.clone(),
             session: id.to_string(),
@@ -67,7 +71,14 @@ impl SessionPolicy {
             tmp_is_shared: plan.tmp_is_shared,
             reserved: plan.reserved,
         };
-        Self {
+        let engine = match plan.policies.clone() {
+            None => None,
+            Some(policies) => {
+                let subject = subject.clone();
+                Some(on_stack().spawn(move || Engine::new(policies, subject))?)
+            }
+        };
+        Ok(Self {
             judge: Arc::new(Judge::new(SystemClock.now().wall, enforces)),
             files: plan.files,
             policies: plan.policies,
@@ -78,21 +89,27 @@ impl SessionPolicy {
             unsettled_us: None,
             coming: None,
             fault: None,
-            known,
-        }
+            known: HashSet::new(),
+            engine,
+        })
     }
 
-    /// Records the set that the session starts with; nothing where it has none.
-    pub(crate) fn begin(&mut self, recorder: &Recorder) -> Result<Option<Pending>, LedgerError> {
+    /// Records the set that the session starts with, and those of its texts that are not known to be in the ledger;
+    /// nothing where it has none.
+    pub(crate) fn begin(
+        &mut self,
+        recorder: &Recorder,
+        known: HashSet<String>,
+    ) -> Result<Option<Pending>, LedgerError> {
+        self.known = known;
         let Some(policies) = self.policies.clone() else { return Ok(None) };
         self.record(recorder, &policies, PolicyChange::Start).map(Some)
     }
 
     /// Puts that set in force.
-    pub(crate) fn prepare(&self) -> Result<(), EngineError> {
-        if let Some(policies) = self.policies.clone() {
-            let subject = self.subject.clone();
-            self.judge.take(with_stack(|| Engine::new(policies, subject))?);
+    pub(crate) fn prepare(&mut self) -> Result<(), EngineError> {
+        if let Some(engine) = self.engine.take() {
+            self.judge.take(engine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
         Ok(())
     }
