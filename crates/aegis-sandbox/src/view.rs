@@ -31,6 +31,8 @@ pub struct View {
     covered: Option<(PathBuf, Option<PathBuf>)>,
     /// A directory that is there in any case, though perhaps empty: where the agent starts.
     start: PathBuf,
+    /// The session's own temporary directory.
+    tmp: Option<PathBuf>,
 }
 
 /// Where the new root is put together; any directory that is always there.
@@ -47,10 +49,19 @@ const LINKS: [(&str, &str); 4] = [
     ("dev/stderr", "/proc/self/fd/2"),
 ];
 
+/// Where the C library keeps shared memory and semaphores that have names.
+const SHARED_MEMORY: &str = "dev/shm";
+
 impl View {
-    /// Says what is seen under a hull. `home` is the Aegis home with the directory in it that can be reached.
+    /// Says what is seen under a hull. `home` is the Aegis home with the directory in it that can be reached; `tmp` the
+    /// session's own temporary directory, in which shared memory (`shm_overview(7)`) and named semaphores are then, too.
     #[must_use]
-    pub fn of(hull: &Hull, home: Option<(PathBuf, Option<PathBuf>)>, start: &Path) -> Self {
+    pub fn of(
+        hull: &Hull,
+        home: Option<(PathBuf, Option<PathBuf>)>,
+        start: &Path,
+        tmp: Option<PathBuf>,
+    ) -> Self {
         let mut shown: Vec<PathBuf> = hull.places().map(|(path, _)| PathBuf::from(path)).collect();
         let covered = home.filter(|(home, _)| shown.iter().any(|path| home.starts_with(path)));
         let everything = shown.iter().any(|path| path == Path::new("/"));
@@ -68,7 +79,7 @@ impl View {
                 least.push(path);
             }
         }
-        Self { shown: (!everything).then_some(least), covered, start: start.to_owned() }
+        Self { shown: (!everything).then_some(least), covered, start: start.to_owned(), tmp }
     }
 
     /// Says whether places that the policies do not name are hidden.
@@ -123,6 +134,9 @@ impl View {
             for (link, target) in LINKS {
                 // What was named by a policy is there already.
                 let _ = rustix::fs::symlinkat(target, &root, link);
+            }
+            if let Some(tmp) = &self.tmp {
+                let _ = rustix::fs::symlinkat(tmp, &root, SHARED_MEMORY);
             }
         }
         rustix::process::fchdir(&root)?;
@@ -261,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_is_below_another_place_comes_with_it() {
-        let view = |paths: &[&str]| View::of(&Hull::granting(paths), None, Path::new("/w"));
+        let view = |paths: &[&str]| View::of(&Hull::granting(paths), None, Path::new("/w"), None);
         let shown = view(&["/usr", "/usr/lib", "/w/x", "/dev/pts/ptmx", "/dev/null"]);
         let expected: Vec<PathBuf> = ["/dev/null", "/dev/pts", "/usr", "/w/x"].map(PathBuf::from).to_vec();
         assert_eq!(shown.shown, Some(expected));

@@ -315,7 +315,8 @@ impl Session {
             drop(self.wire.try_send(&ToFront::Notice(MEDIATED.to_owned())));
         }
         let Enforce { landlock, root, namespaces, .. } = *enforce;
-        let view = namespaces.then(|| View::of(&hull, Some(enforce.home.clone()), &enforce.start));
+        let view =
+            namespaces.then(|| View::of(&hull, Some(enforce.home.clone()), &enforce.start, self.tmp.clone()));
         let inside = hull.clone();
         let prepare = move || {
             let first = view.map(|view| view.enter()).transpose()?;
