@@ -353,8 +353,10 @@ impl Caller<'_> {
     fn claimed(&self, mut path: Vec<u8>, fd: &OwnedFd) -> Vec<u8> {
         let has_name = path.starts_with(b"/") && !path.ends_with(b" (deleted)");
         if has_name && !self.other_view {
-            let found = identity(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).ok();
-            if found.is_none() || found != identity_of(fd).ok() {
+            // By whichever mount: what a session was given was opened outside the mounts of its view.
+            let file = |found: Result<Identity, Errno>| found.ok().map(|(device, inode, _)| (device, inode));
+            let found = file(identity(CWD, &path, AtFlags::SYMLINK_NOFOLLOW));
+            if found.is_none() || found != file(identity_of(fd)) {
                 path.extend_from_slice(ELSEWHERE);
             }
         }
