@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::{Who, World, everybody, kill, marked, text, until};
+use crate::terminal::Terminal;
 
 /// Where programs are: not in the tests' own PATH, which may name folders of another user's home.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -341,6 +342,43 @@ fn the_ends_of_a_fifo_meet_each_other() {
 }
 
 #[test]
+fn a_shell_with_job_control_works() {
+    for who in everybody() {
+        let world = made(who);
+        let aegis = world.path("bin/aegis");
+        let shell = format!(
+            "{} run --config me -- bash --norc --noprofile -i; echo code $?; exec sleep 1000",
+            aegis.display()
+        );
+        let terminal = Terminal::new(&world, &shell);
+        until("there is a prompt", || terminal.screen().contains("bash-"));
+        terminal.line("PS1='> '; clear");
+        terminal.shows(">");
+        terminal.line("sleep 500");
+        until("sleep runs in the foreground", || {
+            world.stdout(&["log", NAME, "--last", "30"]).contains("sleep 500")
+        });
+        terminal.keys(&["C-z"]);
+        until("it is stopped", || terminal.screen().contains("Stopped"));
+        terminal.line("bg; jobs; fg");
+        until("it runs again", || terminal.screen().contains("Running"));
+        terminal.keys(&["C-c"]);
+        terminal.line("echo interrupted=$?");
+        terminal.shows("interrupted=130");
+        terminal.line("cat & kill %1; wait %1; echo background=$?");
+        until("it was ended", || terminal.screen().contains("background=1"));
+        terminal.line("echo again > /dev/stderr; echo by-name > /dev/tty; stty size < $(tty) | sed 's/^2[34] 80/its size/'");
+        terminal.shows("again");
+        terminal.shows("by-name");
+        terminal.shows("its size");
+        terminal.line("exit 3");
+        terminal.shows("code 3");
+        let history = format!("FileWrite {}", world.path("user/.bash_history").display());
+        only_denied(&world, &[&history]);
+    }
+}
+
+#[test]
 fn a_terminal_server_of_the_agents_own_works() {
     let script = "t() { tmux -S \"$TMPDIR/socket\" -f /dev/null \"$@\"; }
         t new-session -d -x 80 -y 20 'cat'; t send-keys marked Enter; t wait-for -S x; t wait-for x
@@ -352,6 +390,47 @@ fn a_terminal_server_of_the_agents_own_works() {
         let world = made(who);
         // It looks at what runs in its panes, and would note itself in the list of who is logged in.
         alike(&world, script, &["FileRead /proc/", "FileRead /run/utmp", "FileWrite /run/utmp"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_done_yet_fails_at_once() {
+    for who in everybody() {
+        let world = made(who);
+        let script = "exec 3<>/dev/tcp/127.0.0.1/9";
+        let output = run(&world, &["bash", "-c", script]).output().unwrap();
+        let found = text(&output);
+        assert!(!output.status.success() && found.contains("Permission denied"), "{found}");
+        assert!(found.contains("there is no network in `aegis run` yet"), "{found}");
+        assert!(
+            found.contains("NetConnect 127.0.0.1:9: denied by aegis:network, which no policy can open"),
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn semaphores_and_shared_memory_of_the_sessions_own_work() {
+    for who in everybody() {
+        let world = made(who);
+        let script = "
+import multiprocessing, os
+from multiprocessing import shared_memory
+def work(number):
+    return number * number
+if __name__ == '__main__':
+    with multiprocessing.Pool(2) as pool:
+        assert pool.map(work, range(5)) == [0, 1, 4, 9, 16]
+    block = shared_memory.SharedMemory(name='block', create=True, size=100)
+    assert os.path.exists(os.environ['TMPDIR'] + '/block')
+    block.close()
+    block.unlink()
+";
+        std::fs::write(world.work().join("pool.py"), script).unwrap();
+        let output = run(&world, &["/usr/bin/python3", "pool.py"]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        only_denied(&world, &[]);
+        assert!(!Path::new("/dev/shm/block").exists());
     }
 }
 
