@@ -173,11 +173,11 @@ class Runner:
         lines = [line.strip() for line in lines if line.strip()]
         return ": " + " / ".join(lines[-3:]) if lines else ""
 
-    def tool(self, argv, cwd, stdin=b""):
+    def tool(self, argv, cwd, stdin=b"", **variables):
         """A command that prepares something; not measured. Gives its output."""
         try:
             done = subprocess.run(
-                argv, cwd=cwd, env=self.env, input=stdin, timeout=self.timeout,
+                argv, cwd=cwd, env={**self.env, **variables}, input=stdin, timeout=self.timeout,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
             )
         except subprocess.TimeoutExpired:

@@ -1,5 +1,6 @@
 """The rows: what is run, and how its sides are compared."""
 
+import json
 import os
 import random
 import re
@@ -18,7 +19,12 @@ CAT_FILES = 6_000
 CAT_BYTES = 700
 EVENT_FILES = 1_000
 EVENT_PASSES = 1_000
+STEP_CALLS = 4_000
 STRACE_ROUNDS = 2
+
+# The name of the configuration that `run` is given.
+CONFIGURATION = "bench"
+ENFORCED = "enforced"
 
 # Below this, what outlives a command is only the kernel's own delay.
 STRAGGLER_NOTE_MS = 1.0
@@ -29,12 +35,14 @@ class Side:
 
     `argv` may be a list or a callable that prepares the run and gives one;
     `after` is called when the run has ended, with True for the warm-up.
-    Neither counts.
+    Neither counts. A side that is optional is left out where it does not run.
+    The row is not measured in full then if the side is one of `run`.
     """
 
-    def __init__(self, label, argv, after=None, optional=False):
+    def __init__(self, label, argv, bar=None, after=None, optional=False):
         self.label = label
         self.argv = argv if callable(argv) else lambda: argv
+        self.bar = bar
         self.after = after or (lambda warming: None)
         self.optional = optional
         self.samples = []
@@ -60,18 +68,62 @@ class Bench:
             raise RowFailed("%s is not there" % name)
         return os.path.abspath(found)
 
-    def wrapped(self, home, argv):
-        return [self.options.aegis, "--home", home, "wrap", "--quiet", "--"] + argv
+    def wrapped(self, home, argv, *options):
+        return [self.options.aegis, "--home", home, "wrap", "--quiet", *options, "--"] + argv
 
-    def measure(self, row, sides, rounds, cwd, samplers=None):
+    def enforced(self, row, home, folder, argv, bar=None, ready=lambda command: command):
+        """Makes a configuration for the folder. Gives the side below `run`, where there can be one."""
+        side = Side(ENFORCED, [], bar=bar, optional=True)
+        # The programs of Cargo are where the user has them; all else of its home is the sandbox's own.
+        cargo = os.environ.get("CARGO_HOME") or os.path.expanduser("~/.cargo")
+        aegis = [self.options.aegis, "--home", home]
+        try:
+            self.runner.tool(aegis + ["init", CONFIGURATION, "--dir", folder], folder, CARGO_HOME=cargo)
+        except RowFailed as error:
+            self.leave_out(row, side, error)
+            return []
+        command = ready(aegis + ["run", "--config", CONFIGURATION, "--quiet", "--"] + argv)
+        side.argv = command if callable(command) else lambda: command
+        return [side]
+
+    def check_enforced(self, row, sides, home):
+        """Says whether the enforced runs were recorded, and what they were denied."""
+        if all(side.label != ENFORCED for side in sides):
+            return
+        ledger = os.path.join(home, CONFIGURATION, "audit.db")
+        row.check_home(os.path.getsize(ledger) if os.path.exists(ledger) else 0, "enforced")
+        if row.void:
+            return
+        query = ["audit", "query", CONFIGURATION, "--decision", "deny", "--json"]
+        lines = self.runner.tool([self.options.aegis, "--home", home] + query, home).splitlines()
+        # What is not there is denied where it could not be seen; the command is told so either way.
+        denied = [entry for entry in map(json.loads, lines) if entry.get("outcome") != "missing"]
+        if denied:
+            row.note(
+                "enforced: %d calls were denied in all runs, the first of them %s of %s."
+                % (len(denied), denied[0].get("action"), json.dumps(denied[0].get("resource")))
+            )
+
+    def grade(self):
+        """What `run` can enforce on this machine, in its own words."""
+        setup = [self.options.aegis, "--home", self.path("homes", "setup"), "setup", "--json"]
+        try:
+            for line in json.loads(self.runner.tool(setup, self.temp)):
+                if line.get("check") == "enforcement":
+                    return line.get("meaning")
+        except (RowFailed, ValueError):
+            pass
+        return "`aegis setup` does not say"
+
+    def measure(self, row, sides, rounds, cwd, samplers=None, stdout=os.devnull):
         """Runs the sides in turns, the order turned round every other round."""
         for side in list(sides):
             try:
-                self.runner.run(side.argv(), cwd)
+                self.runner.run(side.argv(), cwd, stdout)
             except RowFailed as error:
                 if not side.optional:
                     raise
-                row.note("%s cannot be compared here: %s." % (side.label, error))
+                self.leave_out(row, side, error)
                 sides.remove(side)
                 continue
             side.after(True)
@@ -79,22 +131,26 @@ class Bench:
             for side in sides if number % 2 == 0 else reversed(sides):
                 argv = side.argv()
                 sampler = samplers(side) if samplers else None
-                outcome = self.runner.run(argv, cwd, sampler=sampler)
+                outcome = self.runner.run(argv, cwd, stdout, sampler)
                 side.samples.append(outcome.ms)
                 side.outlived = max(side.outlived, outcome.outlived_ms)
                 side.after(False)
 
-    def report(self, row, sides, bar=None, absolute=False):
+    def leave_out(self, row, side, error):
+        row.note("%s cannot be compared here: %s." % (side.label, error))
+        if side.label == ENFORCED:
+            row.state = "not run"
+
+    def report(self, row, sides):
         """One line for each side, the ratio being that of the medians."""
         plain = statistics.median(sides[0].samples)
         for side in sides:
             median = statistics.median(side.samples)
             ratio = None if side is sides[0] else median / plain
-            held = side.label == "wrapped" and bar is not None
-            row.line(
-                side.label, median, "ms", samples=side.samples, ratio=ratio,
-                bar=bar if held else None, held=None if absolute else ratio,
-            )
+            row.line(side.label, median, "ms", samples=side.samples, ratio=ratio, bar=side.bar)
+        self.report_stragglers(row, sides)
+
+    def report_stragglers(self, row, sides):
         for side in sides:
             if side.outlived >= STRAGGLER_NOTE_MS:
                 row.note(
@@ -102,9 +158,10 @@ class Bench:
                     "it is not in the time." % (side.label, side.outlived)
                 )
 
-    def compare(self, row, argv, cwd, bar, before=None):
-        """Plain against wrapped, with a home that the warm-up makes."""
+    def compare(self, row, argv, cwd, group, before=None):
+        """Plain against wrapped and enforced, as far as they are wanted."""
         home = self.path("homes", row.name.replace(" ", "-"))
+        run_home = home + "-run"
 
         def ready(command):
             def make():
@@ -113,18 +170,25 @@ class Bench:
                 return command
             return make
 
-        sides = [
-            Side("plain", ready(argv)),
-            Side("wrapped", ready(self.wrapped(home, argv))),
-        ]
-        if os.path.exists(self.options.answer_only):
-            sides.append(Side("answered only", ready([self.options.answer_only] + argv)))
-        else:
-            row.note("%s is missing: what any observer costs is not shown." % self.options.answer_only)
+        sides = [Side("plain", ready(argv))]
+        if group in self.options.wanted:
+            sides.append(Side("wrapped", ready(self.wrapped(home, argv)), bar=group))
+            sides += self.answered_only(row, argv, ready)
+        if "run-" + group in self.options.wanted:
+            sides += self.enforced(row, run_home, cwd, argv, "run-" + group, ready)
         self.measure(row, sides, self.options.rounds, cwd)
-        row.check_home(folder_bytes(home))
-        self.report(row, sides, bar)
-        remove_if_there(home)
+        if group in self.options.wanted:
+            row.check_home(folder_bytes(home))
+        self.check_enforced(row, sides, run_home)
+        self.report(row, sides)
+        for path in (home, run_home):
+            remove_if_there(path)
+
+    def answered_only(self, row, argv, ready=lambda command: command):
+        if os.path.exists(self.options.answer_only):
+            return [Side("answered only", ready([self.options.answer_only] + argv))]
+        row.note("%s is missing: what any observer costs is not shown." % self.options.answer_only)
+        return []
 
     def row(self, name, action, *arguments):
         """Measures one row. What goes wrong with it is said in its place."""
@@ -154,19 +218,21 @@ class Bench:
     def start(self, row):
         folder, command = self.start_folder(), [self.program("true")]
         home = self.path("homes", "start")
-        sides = [Side("plain", command), Side("wrapped", self.wrapped(home, command))]
-        try:
-            jail = [
-                self.program("bwrap"), "--ro-bind", "/", "/", "--dev", "/dev",
-                "--proc", "/proc", "--unshare-pid",
-            ]
-            sides.append(Side("bwrap", jail + command, optional=True))
-        except RowFailed as error:
-            row.note("%s, so it is not compared." % error)
+        sides = [Side("plain", command), Side("wrapped", self.wrapped(home, command), bar="start")]
+        jail = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-pid"]
+        sides += self.bwrap(row, jail, command)
         self.measure(row, sides, 3 * self.options.rounds, folder)
         row.check_home(folder_bytes(home))
-        self.report(row, sides, "start", absolute=True)
+        self.report(row, sides)
         remove_if_there(home)
+
+    def bwrap(self, row, jail, command):
+        """The same below another wrapper, where that is there."""
+        try:
+            return [Side("bwrap", [self.program("bwrap")] + jail + command, optional=True)]
+        except RowFailed as error:
+            row.note("%s, so it is not compared." % error)
+            return []
 
     def first_start(self, row):
         folder, command = self.start_folder(), [self.program("true")]
@@ -183,6 +249,18 @@ class Bench:
         self.measure(row, sides, 3 * self.options.rounds, folder)
         row.check_home(min(homes))
         self.report(row, sides)
+
+    def run_start(self, row):
+        folder, command = self.start_folder(), [self.program("true")]
+        home = self.path("homes", "run-start")
+        sides = [Side("plain", command)]
+        sides += self.enforced(row, home, folder, command, "run-start")
+        jail = ["--dev-bind", "/", "/", "--unshare-user", "--unshare-pid"]
+        sides += self.bwrap(row, jail, command)
+        self.measure(row, sides, 3 * self.options.rounds, folder)
+        self.check_enforced(row, sides, home)
+        self.report(row, sides)
+        remove_if_there(home)
 
     # policy
 
@@ -209,12 +287,12 @@ class Bench:
         write(os.path.join(home, "true", "aegis.toml"), b'name = "true"\n')
         sides = [
             Side("plain", command),
-            Side("wrapped", self.wrapped(home, command)),
+            Side("wrapped", self.wrapped(home, command), bar="policy"),
             Side("no policy", self.wrapped(self.path("homes", "no-policy"), command)),
         ]
         self.measure(row, sides, 3 * self.options.rounds, folder)
         row.check_home(folder_bytes(home))
-        self.report(row, sides, "policy", absolute=True)
+        self.report(row, sides)
 
     def policy_cat(self, row):
         """Every read held against the template `project`, beside the same without policies."""
@@ -222,8 +300,7 @@ class Bench:
         sides = [Side("plain", argv)]
         for label, options in (("no policy", []), ("policy", ["--policy", "project"])):
             home = self.path("homes", "cat-" + label.replace(" ", "-"))
-            wrap = [self.options.aegis, "--home", home, "wrap", "--quiet"] + options
-            sides.append(Side(label, wrap + ["--dir", folder, "--"] + argv))
+            sides.append(Side(label, self.wrapped(home, argv, *options, "--dir", folder)))
         self.measure(row, sides, self.options.rounds, folder)
         self.report(row, sides)
 
@@ -247,10 +324,10 @@ class Bench:
             names.sort()
             for path, prefix in (("relative", ""), ("absolute", folder + "/")):
                 listed = "".join("%s%s\n" % (prefix, name) for name in names)
-                write(self.path("list-" + path), os.fsencode(listed))
+                write(os.path.join(folder, "list-" + path), os.fsencode(listed))
             os.sync()
             self.made["cat"] = True
-        listed = self.path("list-relative" if relative else "list-absolute")
+        listed = os.path.join(folder, "list-relative" if relative else "list-absolute")
         room = str(os.path.getsize(listed) + 4096)
         xargs = [
             self.program("xargs"), "-x", "-d", "\\n", "-n", str(CAT_FILES), "-s", room, "-a", listed,
@@ -317,6 +394,56 @@ class Bench:
             row, [cargo, "build", "--offline", "--quiet"], folder, "cargo",
             before=lambda: remove_if_there(target),
         )
+
+    # steps
+
+    def run_steps(self, row):
+        """One call at a time, timed by the program that makes it."""
+        folder, output = self.path("steps"), self.path("steps-output")
+        home, policy_home, run_home = (
+            self.path("homes", "steps" + kind) for kind in ("", "-policy", "-run")
+        )
+        os.mkdir(folder)
+        for name in ["same"] + ["new%d" % number for number in range(STEP_CALLS)]:
+            write(os.path.join(folder, name), b"%16s" % name.encode("ascii"))
+        program = os.path.join(folder, "calls")
+        source = os.path.join(ROOT, "bench", "calls.c")
+        self.runner.tool([self.program("cc"), "-O2", "-o", program, source], folder)
+        os.sync()
+        argv = [program, folder, str(STEP_CALLS)]
+        sides = [Side("plain", argv)] + self.answered_only(row, argv) + [
+            Side("wrapped", self.wrapped(home, argv)),
+            Side("policy", self.wrapped(policy_home, argv, "--policy", "project")),
+        ]
+        sides += self.enforced(row, run_home, folder, argv)
+        kinds = {}  # name: {label: [microseconds]}
+
+        def reader(label):
+            def read(warming):
+                if warming:
+                    return
+                with open(output, encoding="ascii") as file:
+                    for line in file:
+                        name, value = line.split()
+                        kinds.setdefault(name, {}).setdefault(label, []).append(float(value))
+            return read
+
+        for side in sides:
+            side.after = reader(side.label)
+        self.measure(row, sides, self.options.rounds, folder, stdout=output)
+        row.check_home(min(folder_bytes(home), folder_bytes(policy_home)))
+        self.check_enforced(row, sides, run_home)
+        for name, samples in kinds.items():
+            plain = statistics.median(samples["plain"])
+            for side in sides:
+                median = statistics.median(samples[side.label])
+                row.line(
+                    "%s, %s" % (name, side.label), median, "us", samples=samples[side.label],
+                    ratio=None if side.label == "plain" else median / plain,
+                )
+        self.report_stragglers(row, sides)
+        for path in (home, policy_home, run_home):
+            remove_if_there(path)
 
     # strace
 
@@ -407,21 +534,29 @@ class Bench:
         if missing:
             raise RowFailed("ledger-bench did not say %s" % ", ".join(missing))
 
-    def all(self, wanted):
+    def all(self):
+        wanted = self.options.wanted
         if "start" in wanted:
             self.row("start", self.start)
             self.row("first start", self.first_start)
         if "policy" in wanted:
             self.row("policy", self.policy_start)
             self.row("policy cat", self.policy_cat)
-        if "cat" in wanted:
+        if "run-start" in wanted:
+            self.row("run start", self.run_start)
+        if "cat" in wanted or "run-cat" in wanted:
             self.row("cat", self.cat, False)
             self.row("cat relative", self.cat, True)
-        if "git" in wanted:
+        if "git" in wanted or "run-git" in wanted:
             self.row("git", self.git)
             self.row("git made", self.git_made)
-        if "cargo" in wanted:
+        if "cargo" in wanted or "run-cargo" in wanted:
             self.row("cargo", self.cargo)
+        if "run-steps" in wanted:
+            if shutil.which("cc"):
+                self.row("run steps", self.run_steps)
+            else:
+                self.skip("run steps", "cc is not there, so single calls are not measured.")
         if "strace" in wanted:
             if shutil.which("strace"):
                 self.row("strace cat", self.strace, self.cat_command, False)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures what `aegis wrap` costs, against the same commands run plainly.
+"""Measures what `aegis wrap` and `aegis run` cost, against the same commands run plainly.
 
-Every row runs its command plainly and wrapped in turns, so that a machine that
-grows slower or faster during the run slows or quickens both. Only the standard
+Every row runs its command plainly and below Aegis in turns, so that a machine
+that grows slower or faster during the run slows or quickens all. Only the standard
 library is used. README.md beside this file says what each row means.
 """
 
@@ -21,7 +21,11 @@ from processes import TimedOut, adopt_orphans, end_children
 from rows import Bench
 from table import COLUMNS, print_line, say
 
-GROUPS = ("start", "policy", "cat", "git", "cargo", "strace", "events", "ledger")
+GROUPS = (
+    "start", "policy", "cat", "git", "cargo",
+    "run-start", "run-cat", "run-git", "run-cargo", "run-steps",
+    "strace", "events", "ledger",
+)
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -57,7 +61,7 @@ def load_average():
 
 def parse(arguments):
     parser = argparse.ArgumentParser(
-        description="Measures what `aegis wrap` costs, against plain execution.",
+        description="Measures what `aegis wrap` and `aegis run` cost, against plain execution.",
         epilog="Temporary files go below TMPDIR and are removed at the end. The exit "
         "status is 0 when every row ran, over its bar or not, and 1 when one did not.",
     )
@@ -159,11 +163,14 @@ def measure_all(options, temp):
     print("load at start   %s" % " ".join(machine["load_at_start"]))
     if float(machine["load_at_start"][0]) > machine["usable_cpus"] / 2:
         print("                The machine is busy; the times will be rough.")
+    bench = Bench(options, temp, environment(temp))
+    if any(name.startswith("run-") for name in options.wanted):
+        machine["enforcement"] = bench.grade()
+        print("enforcement     %s" % machine["enforcement"])
     print("rounds          %d" % options.rounds)
     print()
     print_line([title for title, _, _ in COLUMNS])
-    bench = Bench(options, temp, environment(temp))
-    bench.all(options.wanted)
+    bench.all()
     machine["load_at_end"] = load_average()
     print()
     print("load at end     %s" % " ".join(machine["load_at_end"]))

@@ -9,13 +9,17 @@ BARS = {
     "cat": (2.0, "x", True),
     "git": (1.3, "x", True),
     "cargo": (1.1, "x", True),
+    "run-start": (25.0, "ms", True),
+    "run-cat": (3.3, "x", True),
+    "run-git": (1.35, "x", True),
+    "run-cargo": (1.15, "x", True),
     "append": (50_000.0, "records/s", False),
     "verify": (300_000.0, "records/s", False),
     "memory": (64.0, "MiB", True),
 }
 
 COLUMNS = (
-    ("row", 13, "<"), ("run", 20, "<"), ("rounds", 6, ">"), ("median", 18, ">"),
+    ("row", 13, "<"), ("run", 22, "<"), ("rounds", 6, ">"), ("median", 18, ">"),
     ("fastest", 13, ">"), ("slowest", 13, ">"), ("to plain", 9, ">"),
     ("bar", 22, "<"), ("is", 4, "<"),
 )
@@ -51,7 +55,7 @@ class Row:
         self.notes = []
         self.void = False
 
-    def line(self, run, value, unit, samples=None, ratio=None, bar=None, held=None):
+    def line(self, run, value, unit, samples=None, ratio=None, bar=None):
         entry = {"run": run, "value": value, "unit": unit}
         if samples:
             entry.update(samples=samples, rounds=len(samples))
@@ -59,7 +63,7 @@ class Row:
             entry["ratio"] = ratio
         if bar is not None:
             limit, of, below = BARS[bar]
-            measured = value if held is None else held
+            measured = ratio if of == "x" else value
             ok = measured <= limit if below else measured >= limit
             entry["bar"] = {
                 "limit": limit, "unit": of, "at_most": below,
@@ -70,12 +74,12 @@ class Row:
     def note(self, text):
         self.notes.append(text)
 
-    def check_home(self, size):
+    def check_home(self, size, runs="wrapped"):
         """Without a ledger, nothing was observed and no bar was met."""
         if size == 0:
             self.void = True
             self.state = "not run"
-            self.note("The home is empty after the wrapped runs: nothing was written to a ledger.")
+            self.note("The home is empty after the %s runs: nothing was written to a ledger." % runs)
 
     def print(self):
         for entry in self.lines:
@@ -83,7 +87,7 @@ class Row:
             limit = ""
             if bar:
                 times = bar["unit"] == "x"
-                number = "%.1fx" % bar["limit"] if times else "{:,.0f} {}".format(bar["limit"], bar["unit"])
+                number = "%gx" % bar["limit"] if times else "{:,.0f} {}".format(bar["limit"], bar["unit"])
                 limit = "%s %s" % ("<=" if bar["at_most"] else ">=", number)
             print_line((
                 self.name, entry["run"], str(len(samples)) if samples else "",
