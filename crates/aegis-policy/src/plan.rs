@@ -160,7 +160,7 @@ impl SandboxPlan {
     pub fn are_alike(&self, one: &str, other: &str) -> bool {
         let below = |directory: &str| format!("{}/", directory.trim_end_matches('/'));
         let (one, other) = (below(one), below(other));
-        let patterns = self.patterns.iter().all(|pattern| pattern.after(&one) == pattern.after(&other));
+        let patterns = self.patterns.iter().all(|pattern| pattern.are_alike(&one, &other));
         // What may be executed can be copied as well.
         let mut on_files = self.files.iter().filter(|(action, _)| *action != Action::ProcessSpawn);
         patterns

@@ -7,7 +7,6 @@
 //!
 //! It never decides: whatever it can't tell is "any of the three".
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use aegis_types::{Action, AgentName};
@@ -129,6 +128,16 @@ impl Test {
     }
 }
 
+/// What a text has met of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Met {
+    /// The part that it is at.
+    part: usize,
+    /// How much of that part its end may be, in bytes, ascending; a part behind a `*` begins anywhere. Empty where it can't
+    /// fit any more.
+    lengths: Vec<usize>,
+}
+
 /// A pattern of `like`: texts with anything between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
@@ -165,38 +174,42 @@ impl Pattern {
         self.parts.first().map(String::as_str).unwrap_or_default()
     }
 
-    /// What is left to be met of the pattern once a text has begun so: two beginnings of which the same is left are alike
-    /// whatever follows them. Each number is a place in the pattern.
-    pub(crate) fn after(&self, beginning: &str) -> BTreeSet<(usize, usize)> {
-        // A part and how much of it is met; a part's beginning is met behind anything, but for the first.
-        let mut at = BTreeSet::from([(0, 0)]);
-        self.close(&mut at);
-        for byte in beginning.bytes() {
-            let met = |&(part, met): &(usize, usize)| {
-                let text = self.parts.get(part)?.as_bytes();
-                (text.get(met) == Some(&byte)).then_some((part, met + 1))
-            };
-            let mut next: BTreeSet<_> = at.iter().filter_map(met).collect();
+    /// Says whether two texts are alike whatever follows them: they have both met the same of the pattern.
+    pub(crate) fn are_alike(&self, one: &str, other: &str) -> bool {
+        let common = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+        let (both, one) = one.as_bytes().split_at(common);
+        let mut met = Met { part: 0, lengths: vec![0] };
+        self.close(&mut met);
+        self.go_on(&mut met, both);
+        let mut met_too = met.clone();
+        self.go_on(&mut met, one);
+        self.go_on(&mut met_too, other.as_bytes().get(common..).unwrap_or_default());
+        met == met_too
+    }
+
+    fn go_on(&self, met: &mut Met, text: &[u8]) {
+        for byte in text {
+            let Some(part) = self.parts.get(met.part).filter(|_| !met.lengths.is_empty()) else { return };
+            met.lengths.retain_mut(|length| {
+                let fits = part.as_bytes().get(*length) == Some(byte);
+                *length += 1;
+                fits
+            });
             // Behind a `*`, what does not fit is passed over.
-            next.extend(at.iter().filter(|(part, met)| *part > 0 && *met == 0));
-            self.close(&mut next);
-            at = next;
+            if met.part > 0 {
+                met.lengths.insert(0, 0);
+            }
+            self.close(met);
         }
-        at
     }
 
     /// Goes on over each `*` that is reached. What is before the last of them matters no more: the rest can be met from
     /// there whenever it can be met at all.
-    fn close(&self, at: &mut BTreeSet<(usize, usize)>) {
-        let is_over = |&(part, met): &(usize, usize)| {
-            self.parts.get(part).is_some_and(|text| text.len() == met) && part + 1 < self.parts.len()
-        };
-        while let Some(over) = at.iter().copied().find(is_over) {
-            at.remove(&over);
-            at.insert((over.0 + 1, 0));
-        }
-        if let Some(last) = at.iter().map(|(part, _)| *part).max() {
-            at.retain(|(part, _)| *part == last);
+    fn close(&self, met: &mut Met) {
+        while met.part + 1 < self.parts.len()
+            && self.parts.get(met.part).is_some_and(|part| met.lengths.contains(&part.len()))
+        {
+            *met = Met { part: met.part + 1, lengths: vec![0] };
         }
     }
 
@@ -740,6 +753,43 @@ mod tests {
     fn pattern(text: &str) -> Pattern {
         let element = |c| if c == '*' { PatternElem::Wildcard } else { PatternElem::Char(c) };
         Pattern::new(&text.chars().map(element).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn texts_that_are_alike_fit_alike_whatever_follows() {
+        let texts = |symbols: &str, longest: u32| -> Vec<String> {
+            let symbols: Vec<char> = symbols.chars().collect();
+            let all = |length: u32| (0..symbols.len().pow(length)).map(move |number| (number, length));
+            let text = |(mut number, length): (usize, u32)| {
+                let mut symbol = || {
+                    let symbol = symbols[number % symbols.len()];
+                    number /= symbols.len();
+                    symbol
+                };
+                (0..length).map(|_| symbol()).collect()
+            };
+            (0..=longest).flat_map(all).map(text).collect()
+        };
+        let (beginnings, ends) = (texts("ab", 3), texts("ab", 4));
+        let (mut alike, mut fit) = (0, 0);
+        for pattern in texts("ab*", 4).iter().map(|text| pattern(text)) {
+            for one in &beginnings {
+                for other in &beginnings {
+                    let fits = |beginning: &str, end: &String| pattern.fits(&format!("{beginning}{end}"));
+                    if pattern.are_alike(one, other) {
+                        assert!(
+                            ends.iter().all(|end| fits(one, end) == fits(other, end)),
+                            "{pattern:?} {one} {other}"
+                        );
+                        alike += 1;
+                    } else {
+                        fit += usize::from(ends.iter().any(|end| fits(one, end) != fits(other, end)));
+                    }
+                }
+            }
+        }
+        // Neither says the same of everything.
+        assert!(alike > 10_000 && fit > 10_000, "{alike} {fit}");
     }
 
     #[test]
