@@ -705,6 +705,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         match self.clerk.get() {
+            // Most of what is changed was made or changed by the session before: no other thread is waited for then.
+            Some(_) if self.preimages.has_seen(file) => None,
             Some(clerk) => clerk.before_change(file, size),
             None => self.preimages.before_change(file, size),
         }

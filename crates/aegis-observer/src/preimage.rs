@@ -99,6 +99,14 @@ impl PreImages {
         Some(image.unwrap_or(nothing))
     }
 
+    /// Says whether a file is known as made or changed by this session, and nothing of it is still to be copied.
+    pub fn has_seen(&self, file: &OwnedFd) -> bool {
+        identity(file, b"", AtFlags::EMPTY_PATH).is_some_and(|id| {
+            let inner = self.inner();
+            inner.seen.contains(&id) && !inner.copying.contains(&id)
+        })
+    }
+
     fn is_own(&self, (id, _): Identity) -> bool {
         self.own.iter().any(|path| rustix::fs::stat(path).is_ok_and(|stat| file_id(&stat) == id))
     }
