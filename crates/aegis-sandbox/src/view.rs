@@ -25,8 +25,8 @@ use crate::hull::Hull;
 /// What is to be seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// The places that are there; nothing where all are.
-    shown: Option<Vec<PathBuf>>,
+    /// The places that are there, and whether they are to be changed; nothing where all are.
+    shown: Option<Vec<(PathBuf, bool)>>,
     /// A directory that is covered, and one in it that is not.
     covered: Option<(PathBuf, Option<PathBuf>)>,
     /// A directory that is there in any case, though perhaps empty: where the agent starts.
@@ -62,24 +62,17 @@ impl View {
         start: &Path,
         tmp: Option<PathBuf>,
     ) -> Self {
-        let mut shown: Vec<PathBuf> = hull.places().map(|(path, _)| PathBuf::from(path)).collect();
-        let covered = home.filter(|(home, _)| shown.iter().any(|path| home.starts_with(path)));
-        let everything = shown.iter().any(|path| path == Path::new("/"));
-        for path in &mut shown {
+        let mut shown: Vec<(PathBuf, bool)> =
+            hull.places().map(|(path, rights)| (PathBuf::from(path), !rights.reads_only())).collect();
+        let covered = home.filter(|(home, _)| shown.iter().any(|(path, _)| home.starts_with(path)));
+        let everything = shown.iter().any(|(path, _)| path == Path::new("/"));
+        for (path, _) in &mut shown {
             if let Some(whole) = WHOLE.iter().find(|whole| path.starts_with(whole)) {
                 *path = PathBuf::from(whole);
             }
         }
-        shown.sort();
-        shown.dedup();
-        // What is below another comes with it.
-        let mut least: Vec<PathBuf> = Vec::new();
-        for path in shown {
-            if !least.iter().any(|above| path.starts_with(above)) {
-                least.push(path);
-            }
-        }
-        Self { shown: (!everything).then_some(least), covered, start: start.to_owned(), tmp }
+        let shown = (!everything).then(|| least(shown, |(path, _)| path));
+        Self { shown, covered, start: start.to_owned(), tmp }
     }
 
     /// Says whether places that the policies do not name are hidden.
@@ -108,17 +101,10 @@ impl View {
         }
     }
 
-    fn enter_new_root(&self, shown: &[PathBuf]) -> io::Result<First> {
+    fn enter_new_root(&self, shown: &[(PathBuf, bool)]) -> io::Result<First> {
         // Before anything is hidden.
-        let mut wanted: Vec<PathBuf> = shown.iter().map(|path| shown_for(path)).collect();
-        wanted.sort();
-        wanted.dedup();
-        let mut least: Vec<PathBuf> = Vec::new();
-        for path in wanted {
-            if path != Path::new("/") && !least.iter().any(|above| path.starts_with(above)) {
-                least.push(path);
-            }
-        }
+        let wanted = shown.iter().filter_map(|(path, is_changed)| shown_for(path, *is_changed));
+        let least = least(wanted.filter(|path| path != Path::new("/")).collect(), |path| path);
         let places: Vec<(&Path, Place)> =
             least.iter().filter_map(|path| Some((path.as_path(), Place::take(path)?))).collect();
         let root = scratch(WORKSHOP)?;
@@ -157,9 +143,22 @@ impl View {
     }
 }
 
-/// Returns what has to be seen for a place. A plain file is made, removed and replaced in its directory, and what is not
-/// there yet is made in the nearest that is: a mount on the name alone would not let that be done.
-fn shown_for(path: &Path) -> PathBuf {
+/// Leaves out what is below another: it comes with it.
+fn least<T: Ord>(mut places: Vec<T>, path: impl Fn(&T) -> &Path) -> Vec<T> {
+    places.sort();
+    let mut least: Vec<T> = Vec::new();
+    for place in places {
+        if !least.iter().any(|above| path(&place).starts_with(path(above))) {
+            least.push(place);
+        }
+    }
+    least
+}
+
+/// Returns what has to be seen for a place; nothing where it is not there and is not to be made. A plain file is made,
+/// removed and replaced in its directory, and what is not there yet is made in the nearest that is: a mount on the name
+/// alone would not let that be done.
+fn shown_for(path: &Path, is_changed: bool) -> Option<PathBuf> {
     use std::os::unix::fs::FileTypeExt as _;
     let found = std::fs::symlink_metadata(path);
     let stands_alone = found.as_ref().is_ok_and(|meta| {
@@ -167,11 +166,12 @@ fn shown_for(path: &Path) -> PathBuf {
         kind.is_dir() || kind.is_symlink() || kind.is_char_device() || kind.is_block_device()
     });
     let of_kernel = ["/proc", "/sys", "/dev"].iter().any(|place| path.starts_with(place));
-    if stands_alone || of_kernel {
-        return path.to_owned();
+    if stands_alone || of_kernel || !is_changed {
+        return found.is_ok().then(|| path.to_owned());
     }
     let above = path.ancestors().skip(1).find(|folder| folder.is_dir());
-    above.filter(|folder| *folder != Path::new("/")).map_or_else(|| path.to_owned(), Path::to_owned)
+    let above = above.filter(|folder| *folder != Path::new("/"));
+    above.or(found.is_ok().then_some(path)).map(Path::to_owned)
 }
 
 /// A path without the slash before it.
@@ -277,7 +277,8 @@ mod tests {
     fn what_is_below_another_place_comes_with_it() {
         let view = |paths: &[&str]| View::of(&Hull::granting(paths), None, Path::new("/w"), None);
         let shown = view(&["/usr", "/usr/lib", "/w/x", "/dev/pts/ptmx", "/dev/null"]);
-        let expected: Vec<PathBuf> = ["/dev/null", "/dev/pts", "/usr", "/w/x"].map(PathBuf::from).to_vec();
+        let expected =
+            ["/dev/null", "/dev/pts", "/usr", "/w/x"].map(|path| (PathBuf::from(path), false)).to_vec();
         assert_eq!(shown.shown, Some(expected));
         assert!(!view(&["/", "/usr"]).is_partial());
     }

@@ -58,6 +58,12 @@ impl Rights {
         Self((1 << count) - 1)
     }
 
+    /// Says whether nothing can be changed by these.
+    #[must_use]
+    pub fn reads_only(self) -> bool {
+        self.without(Self::READ_FILE | Self::READ_DIR | Self::EXECUTE).is_none()
+    }
+
     /// Returns what is in either.
     #[must_use]
     const fn or(self, other: Self) -> Self {
