@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aegis_policy::set::sha256;
+use aegis_policy::templates::{Places, SETTINGS};
 use aegis_policy::{
     Engine, Linked, Origin, Policies, Problem, Reserved, SCHEMA, Severity, Source, Subject, Template,
 };
@@ -189,7 +190,26 @@ pub(crate) fn template_files(
     }
     let toolchains: Vec<String> = toolchains().into_iter().map(|(_, path)| path).collect();
     let caches = folder.map(|folder| resolved(&crate::surroundings::caches(folder)));
-    Ok(template.files(directory, &toolchains, caches.as_deref().and_then(Path::to_str)))
+    Ok(template.files(Places {
+        directory,
+        toolchains: &toolchains,
+        settings: &settings(Path::new(directory)),
+        caches: caches.as_deref().and_then(Path::to_str),
+    }))
+}
+
+/// Finds the settings of toolchains that are read from a directory in the user's home; those with a secret in them are
+/// left out.
+fn settings(directory: &Path) -> Vec<String> {
+    let Some(home) = real_home().filter(|home| directory.starts_with(home)) else { return Vec::new() };
+    let path = |name: &&str| {
+        let path = std::fs::canonicalize(home.join(name)).ok()?;
+        let text = std::fs::read_to_string(&path).ok()?.to_lowercase();
+        let holds_secret = ["token", "password", "secret", "@"].iter().any(|word| text.contains(word));
+        let is_open = path.starts_with(&home) && !holds_secret;
+        path.to_str().filter(|_| is_open).map(str::to_owned)
+    };
+    SETTINGS.iter().filter_map(path).collect()
 }
 
 /// Directories of the system: a project in one would open what the template keeps closed.

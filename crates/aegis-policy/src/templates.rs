@@ -47,6 +47,22 @@ pub const TOOLCHAINS: [Toolchain; 6] = [
     Toolchain { name: "go programs", variable: Some("GOPATH"), default: "go", parts: &["bin"] },
 ];
 
+/// Settings below a user's home that Cargo reads from wherever it is in there, and stops where it can't.
+pub const SETTINGS: [&str; 2] = [".cargo/config.toml", ".cargo/config"];
+
+/// What is put into a template, all of it absolute paths.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Places<'a> {
+    /// The directory to work in.
+    pub directory: &'a str,
+    /// The toolchains that were found.
+    pub toolchains: &'a [String],
+    /// Their settings that may be read ([`SETTINGS`]).
+    pub settings: &'a [String],
+    /// The folder of the configuration's own caches, where it is known.
+    pub caches: Option<&'a str>,
+}
+
 impl Template {
     /// Every template, the one that is taken where none is named first.
     pub const ALL: [Template; 4] =
@@ -84,10 +100,10 @@ impl Template {
         }
     }
 
-    /// Returns its files, for a directory, the toolchains that were found, and the folder of the configuration's own
-    /// caches, where it is known; all are absolute paths.
+    /// Returns its files.
     #[must_use]
-    pub fn files(self, directory: &str, toolchains: &[String], caches: Option<&str>) -> Vec<TemplateFile> {
+    pub fn files(self, places: Places<'_>) -> Vec<TemplateFile> {
+        let Places { directory, toolchains, settings, caches } = places;
         match self {
             Template::DefaultDeny => {
                 vec![file("default-deny.cedar", include_str!("../templates/default-deny.cedar"))]
@@ -106,6 +122,14 @@ impl Template {
                 let mut text = include_str!("../templates/project.cedar")
                     .replace("{{toolchains}}", &list)
                     .replace("{{directory}}", &quoted(directory));
+                if !settings.is_empty() {
+                    let names: Vec<String> =
+                        settings.iter().map(|path| format!("Aegis::Resource::{}", quoted(path))).collect();
+                    let list = names.join(", ");
+                    text.push_str(
+                        &include_str!("../templates/settings.cedar").replace("{{settings}}", &list),
+                    );
+                }
                 if let Some(caches) = caches {
                     text.push_str(
                         &include_str!("../templates/caches.cedar").replace("{{caches}}", &quoted(caches)),

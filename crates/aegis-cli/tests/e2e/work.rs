@@ -193,6 +193,32 @@ fn a_crate_is_built_and_tested_with_a_cache_of_the_configurations_own() {
 }
 
 #[test]
+fn settings_of_cargo_above_the_project_are_read_where_they_hold_no_secret() {
+    for who in everybody() {
+        for (settings, is_read) in
+            [("[build]\ntarget-dir = 'p/named'\n", true), ("[registries.x]\ntoken = 'xyz'\n", false)]
+        {
+            let world = World::new(who);
+            lend_toolchain(&world);
+            in_home(&world, ".cargo/config.toml", settings);
+            in_home(&world, ".cargo/credentials.toml", "[registry]\ntoken = 'xyz'\n");
+            in_home(&world, "p/Cargo.toml", "[package]\nname='p'\nversion='0.1.0'\nedition='2021'\n");
+            in_home(&world, "p/src/lib.rs", "");
+            let project = world.path("user/p");
+            let init =
+                plain(&world, world.path("bin/aegis")).args(["init", NAME, "--dir"]).arg(&project).output();
+            assert!(init.unwrap().status.success());
+            let script =
+                "cargo build -q --offline; echo code $?; ls ../.cargo; cat ../.cargo/credentials.toml";
+            let output = run(&world, &["sh", "-c", script]).current_dir(&project).output().unwrap();
+            let found = text(&output);
+            assert!(found.contains("code 0") && !found.contains("xyz"), "{found}");
+            assert_eq!(project.join("named/debug").exists(), is_read, "{found}");
+        }
+    }
+}
+
+#[test]
 fn a_package_is_installed_from_a_tarball() {
     let script = r#"mkdir pkg app; cd pkg
         printf '{"name":"pkg","version":"1.0.0","bin":{"pkgbin":"b.js"},"scripts":{"postinstall":"echo post > post.txt"}}' > package.json

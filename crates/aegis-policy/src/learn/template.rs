@@ -13,7 +13,7 @@ use crate::learn::text::{paragraph, shown};
 use crate::problem::Problem;
 use crate::set::Policies;
 use crate::source::{Origin, Source, split};
-use crate::templates::Template;
+use crate::templates::{Places, Template};
 
 /// The policies of the template `project` that are learned anew.
 const OF_PROJECT: [&str; 2] = ["directory", "sockets"];
@@ -63,7 +63,11 @@ impl System {
     /// Takes them from the template.
     pub(super) fn new(bounds: &Bounds) -> Self {
         // The directory is named by none of those that are kept.
-        let files = Template::Project.files("/", &bounds.toolchains, None);
+        let files = Template::Project.files(Places {
+            directory: "/",
+            toolchains: &bounds.toolchains,
+            ..Places::default()
+        });
         let text = files.iter().find(|file| file.name == "project.cedar").map(|file| file.text.as_str());
         let mut pieces = pieces(text.unwrap_or_default());
         pieces.retain(|piece| !OF_PROJECT.contains(&piece.id.as_str()));
@@ -119,7 +123,7 @@ struct Plants {
 }
 
 static PLANTS: LazyLock<Plants> = LazyLock::new(|| {
-    let files = Template::Project.files("/", &[], None);
+    let files = Template::Project.files(Places { directory: "/", ..Places::default() });
     let text = files.iter().find(|file| file.name == "plants.cedar").map(|file| file.text.as_str());
     let pieces = pieces(text.unwrap_or_default());
     let all = format!("{}\npermit (principal, action, resource);", text.unwrap_or_default());

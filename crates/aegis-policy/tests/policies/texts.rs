@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aegis_policy::templates::quoted;
+use aegis_policy::templates::{Places, quoted};
 use aegis_policy::{
     Engine, Origin, Policies, Problem, Request, Resource, Severity, Source, Subject, Template,
 };
@@ -26,7 +26,7 @@ fn problems(text: &str) -> Vec<Problem> {
 }
 
 fn template(template: Template, directory: &str, toolchains: &[String]) -> Policies {
-    let files = template.files(directory, toolchains, None);
+    let files = template.files(Places { directory, toolchains, ..Places::default() });
     let files: Vec<(&str, &str)> = files.iter().map(|file| (file.name, file.text.as_str())).collect();
     let policies = set(&files).unwrap_or_else(|problems| panic!("{}", problems[0].report()));
     let wrong = policies.validate();
@@ -180,7 +180,7 @@ fn the_project_template_does_what_it_says() {
 
 #[test]
 fn a_forbid_of_everything_is_warned_of_beside_permits() {
-    let files = Template::DefaultDeny.files("/", &[], None);
+    let files = Template::DefaultDeny.files(Places { directory: "/", ..Places::default() });
     let both =
         set(&[("default-deny.cedar", &files[0].text), ("b.cedar", "permit (principal, action, resource);")])
             .unwrap();
