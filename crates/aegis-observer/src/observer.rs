@@ -485,7 +485,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             for (ticket, action, name) in check.acts {
                 // May wait for room: no lock is held.
                 self.sink.ended(ticket, Outcome::Ok);
-                self.state().summary.took_effect(action, &name);
+                self.state().summary.ended(action, &name, Outcome::Ok);
             }
         }
     }
@@ -665,9 +665,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     pub fn settle(&self, written: Written, outcome: Outcome) {
         for (ticket, action, name) in written.0 {
             self.sink.ended(ticket, outcome);
-            if outcome == Outcome::Ok {
-                self.state().summary.took_effect(action, &name);
-            }
+            self.state().summary.ended(action, &name, outcome);
         }
     }
 

@@ -53,8 +53,29 @@ pub struct Tally {
     pub done: u64,
     /// Those whose target was not there.
     pub missing: u64,
+    /// Those that failed otherwise.
+    pub failed: u64,
     /// Reads that are in no entry of their own.
     pub folded: u64,
+    /// Entries that tell of those.
+    pub sums: u64,
+}
+
+impl Tally {
+    /// Returns how many entries there are of whose outcome nothing is known.
+    #[must_use]
+    pub fn attempted(&self) -> u64 {
+        self.entries.saturating_sub(self.done + self.missing + self.failed + self.sums)
+    }
+
+    fn ended(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Ok => self.done += 1,
+            Outcome::Missing => self.missing += 1,
+            Outcome::Failed(_) => self.failed += 1,
+            Outcome::Unknown => {}
+        }
+    }
 }
 
 /// What a session did.
@@ -88,14 +109,15 @@ impl Summary {
         let tally = self.actions.entry(action).or_default();
         tally.entries += 1;
         tally.folded += folded;
-        tally.missing += u64::from(outcome == Outcome::Missing);
-        tally.done += u64::from(outcome == Outcome::Ok);
+        tally.sums += u64::from(folded > 0);
+        tally.ended(outcome);
     }
 
-    /// Counts evidence for an entry that was counted before.
-    pub fn took_effect(&mut self, action: Action, name: &[u8]) {
-        self.actions.entry(action).or_default().done += 1;
+    /// Counts how something ended that was counted before.
+    pub fn ended(&mut self, action: Action, name: &[u8], outcome: Outcome) {
+        self.actions.entry(action).or_default().ended(outcome);
         match action {
+            _ if outcome != Outcome::Ok => {}
             Action::FileWrite => drop(self.written.add(name)),
             Action::FileDelete => drop(self.deleted.add(name)),
             _ => {}
@@ -135,13 +157,10 @@ mod tests {
         let mut summary = Summary::default();
         for n in 0..10 {
             summary.entry(Action::FileWrite, Outcome::Unknown, 0);
-            summary.took_effect(Action::FileWrite, format!("/f{}", n % 7).as_bytes());
+            summary.ended(Action::FileWrite, format!("/f{}", n % 7).as_bytes(), Outcome::Ok);
         }
         assert_eq!(summary.written.count(), 7);
         assert_eq!(summary.written.first.len(), NAMES_MAX);
-        assert_eq!(
-            summary.actions[&Action::FileWrite],
-            Tally { entries: 10, done: 10, missing: 0, folded: 0 }
-        );
+        assert_eq!(summary.actions[&Action::FileWrite], Tally { entries: 10, done: 10, ..Tally::default() });
     }
 }

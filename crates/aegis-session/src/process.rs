@@ -524,7 +524,9 @@ impl Session {
             actions: summary
                 .actions
                 .iter()
-                .map(|(action, tally)| (*action, [tally.entries, tally.done, tally.missing, tally.folded]))
+                .map(|(action, tally)| {
+                    (*action, [tally.done, tally.attempted(), tally.failed, tally.missing, tally.folded])
+                })
                 .collect(),
             written: names(&summary.written),
             deleted: names(&summary.deleted),

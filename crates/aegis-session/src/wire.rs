@@ -49,8 +49,9 @@ pub struct Report {
     pub exit: Option<ExitStatus>,
     /// Microseconds from the start.
     pub duration_us: u64,
-    /// By action: entries, those with evidence, those whose target was missing, reads that are only counted.
-    pub actions: BTreeMap<Action, [u64; 4]>,
+    /// By action: entries with evidence, those of whose outcome nothing is known, those that failed, those whose target
+    /// was missing; and reads that are only counted.
+    pub actions: BTreeMap<Action, [u64; 5]>,
     /// The first files that were written, and how many there were.
     pub written: (Vec<Text>, usize),
     /// The first files that were deleted, and how many there were.

@@ -588,11 +588,11 @@ fn trust_root(ledger: &Path) -> Option<String> {
 }
 
 fn counts(report: &Report) -> Vec<String> {
-    let line = |(action, [entries, done, missing, folded]): (&Action, &[u64; 4])| {
-        let attempted = entries.saturating_sub(done + missing);
+    let line = |(action, [done, attempted, failed, missing, folded]): (&Action, &[u64; 5])| {
         let parts: Vec<String> = [
             (*done, "done"),
-            (attempted, "attempted"),
+            (*attempted, "attempted"),
+            (*failed, "failed"),
             (*missing, "not there"),
             (*folded, "more of the system's own files"),
         ]
