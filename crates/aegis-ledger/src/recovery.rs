@@ -37,6 +37,9 @@ const SMALL_MAX: u64 = 4096;
 /// The file that names the ledger of a session.
 const LEDGER: &str = "ledger";
 
+/// The file that says what of its policies takes effect at the next start only.
+const PENDING: &str = "pending";
+
 impl LiveFolder {
     /// Makes the folder of a session below `run`, with its lock held before it can be seen.
     ///
@@ -64,6 +67,28 @@ impl LiveFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Says for what places the policies permit something that takes effect at the next start only; of many, the first.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn tell_pending(&self, places: &[String]) -> io::Result<()> {
+        let path = self.path.join(PENDING);
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut text = String::new();
+        for place in places {
+            if text.len() + place.len() + 1 > SMALL_MAX as usize {
+                break;
+            }
+            text.push_str(place);
+            text.push('\0');
+        }
+        if text.is_empty() { Ok(()) } else { aegis_sys::files::write_plain(&path, text.as_bytes()) }
     }
 
     /// Removes the folder at the session's end.
@@ -101,6 +126,8 @@ pub struct Found {
     pub alive: bool,
     /// The id of its process.
     pub pid: u32,
+    /// Places for which its policies permit something that takes effect at the next start only; the first of many.
+    pub pending: Vec<String>,
     lock: Option<File>,
 }
 
@@ -124,10 +151,13 @@ pub fn find(run: &Path) -> io::Result<Vec<Found>> {
         let Ok(ledger) = read_small(&folder.join(LEDGER)) else { continue };
         let pid = read_small(&folder.join(PID)).ok().and_then(|text| String::from_utf8(text).ok());
         let pid = pid.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let pending = read_small(&folder.join(PENDING)).unwrap_or_default();
+        let pending = pending.split(|byte| *byte == 0).filter(|place| !place.is_empty());
+        let pending = pending.map(|place| String::from_utf8_lossy(place).into_owned()).collect();
         let Ok(lock) = open_lock(&folder, OFlags::empty()) else { continue };
         let alive = !try_lock(&lock)?;
         let ledger = PathBuf::from(std::ffi::OsString::from_vec(ledger));
-        found.push(Found { session, folder, ledger, alive, pid, lock: (!alive).then_some(lock) });
+        found.push(Found { session, folder, ledger, alive, pid, pending, lock: (!alive).then_some(lock) });
     }
     found.sort_by_key(|f| f.session);
     Ok(found)

@@ -407,6 +407,8 @@ impl Session {
         {
             let beyond = Hull::of(&plan).beyond(&enforced.hull);
             enforced.supervisor.take_plan(plan);
+            // It is told as well, and it changes nothing.
+            drop(self.folder.as_ref().map(|folder| folder.tell_pending(&beyond)));
             if let Some(first) = beyond.first() {
                 let more =
                     if beyond.len() > 1 { format!(" and {} more", beyond.len() - 1) } else { String::new() };

@@ -20,7 +20,9 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
     home.recover(&configuration.ledger)?;
     let found = recovery::find(&home.run())
         .map_err(|e| CliError::failed(format!("{}: {e}", home.run().display())))?;
-    let live = found.iter().filter(|found| found.alive && found.ledger == configuration.ledger).count();
+    let live: Vec<_> =
+        found.into_iter().filter(|found| found.alive && found.ledger == configuration.ledger).collect();
+    let pending: Vec<_> = live.iter().filter(|found| !found.pending.is_empty()).collect();
     let ledger = Ledger::open_to_read(&configuration.ledger)?;
     let custody = Some(home.custody(&configuration.ledger)?);
     let verdict = ledger.verify(&Held { custody, ..Held::default() })?;
@@ -45,7 +47,11 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
                 Ok(Some(set)) => json!({"valid": true, "count": set.rules().len(), "sha256": set.hash()}),
                 Err(error) => json!({"valid": false, "problem": error.to_string()}),
             },
-            "live_sessions": live,
+            "live_sessions": live.len(),
+            "pending": pending.iter().map(|found| json!({
+                "session": found.session.to_string(),
+                "places": found.pending,
+            })).collect::<Vec<_>>(),
             "last_session": last.as_ref().map(|session| json!({
                 "id": session.id.to_string(),
                 "started": session.started_at.to_string(),
@@ -87,7 +93,16 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
         }
         None => writeln!(out, "last session   none")?,
     }
-    writeln!(out, "live sessions  {live}")?;
+    writeln!(out, "live sessions  {}", live.len())?;
+    for found in pending {
+        let places: Vec<String> = found.pending.iter().map(|place| shown(place.as_bytes())).collect();
+        writeln!(
+            out,
+            "pending        session {}: what the policies permit anew on {} takes effect at the next start",
+            found.session,
+            places.join(", ")
+        )?;
+    }
     out.flush()?;
     Ok(code)
 }

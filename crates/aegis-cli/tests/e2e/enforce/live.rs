@@ -98,11 +98,14 @@ fn policies_that_change_are_enforced_as_they_are() {
         ));
         until("it is told", || told("takes effect at the next start"));
         assert!(told(outside.to_str().unwrap()), "{who:?}");
+        let status = || world.stdout(&["status", "live", "--json"]).parse::<serde_json::Value>().unwrap();
+        assert_eq!(status()["pending"][0]["places"], serde_json::json!([outside]), "{who:?}");
         assert_eq!(agent.open("a"), "ok", "{who:?}");
         assert_ne!(agent.open(&beyond), "ok", "{who:?}");
         // None at all: nothing is permitted.
         change("// Nothing.\n");
         until("nothing is permitted", || agent.open("b") == "EACCES");
+        assert_eq!(status()["pending"], serde_json::json!([]), "{who:?}");
         change(&work(&world));
         until("it is permitted again", || agent.open("b") == "ok");
         assert_eq!(agent.end(), Some(0));
