@@ -111,10 +111,10 @@ fn one(world: &World, how: How, victim: Victim, round: usize) {
     }
     let (code, verdict) = world.verdict("victim");
     assert_eq!(code, 0, "{how:?} {victim:?}: {verdict}");
-    // What was taken in, and that the session was lost, is said entry by entry.
+    // What was taken in, and that the session was lost, is said entry by entry, up to a thousand.
     for (count, listed) in [("gaps", "gap_entries"), ("recovered", "recovered_entries")] {
         let listed = verdict[listed].as_array().unwrap().len() as u64;
-        assert_eq!(verdict[count], listed, "{how:?} {victim:?}: {verdict}");
+        assert_eq!(verdict[count].as_u64().unwrap().min(1_000), listed, "{how:?} {victim:?}: {verdict}");
         assert!(listed > 0 || !matches!(victim, Victim::Session), "{how:?} {victim:?}: {verdict}");
     }
     assert_eq!(verdict["sealed"], verdict["entries"], "{how:?} {victim:?}: {verdict}");
