@@ -160,7 +160,9 @@ pub(crate) fn interpreter(file: &OwnedFd) -> Option<Vec<u8>> {
     if !FileType::from_raw_mode(rustix::fs::fstat(file).ok()?.st_mode).is_file() {
         return None;
     }
-    let readable = aegis_sys::outside::open(&link, flags).ok()?;
+    // Its time of access stays as it is where that can be had: it may be a program that is denied.
+    let open = |extra| aegis_sys::outside::open(&link, flags | extra);
+    let readable = open(OFlags::NOATIME).or_else(|_| open(OFlags::empty())).ok()?;
     // As much as the kernel reads of it (`BINPRM_BUF_SIZE`).
     let mut start = [0; 256];
     let length = rustix::io::read(&readable, &mut start).ok()?;
