@@ -24,7 +24,7 @@ pub const PATH_MAX: usize = 4096;
 const LINKS_MAX: usize = 40;
 
 /// What stands behind a path that means something else in our view of the file system.
-const ELSEWHERE: &[u8] = b" (on a mount that is not there in the session's view)";
+pub const ELSEWHERE: &str = " (on a mount that is not there in the session's view)";
 
 /// The caller, as far as paths depend on it.
 #[derive(Debug, Clone, Copy)]
@@ -354,10 +354,14 @@ impl Caller<'_> {
         let has_name = path.starts_with(b"/") && !path.ends_with(b" (deleted)");
         if has_name && !self.other_view {
             // By whichever mount: what a session was given was opened outside the mounts of its view.
-            let file = |found: Result<Identity, Errno>| found.ok().map(|(device, inode, _)| (device, inode));
-            let found = file(identity(CWD, &path, AtFlags::SYMLINK_NOFOLLOW));
-            if found.is_none() || found != file(identity_of(fd)) {
-                path.extend_from_slice(ELSEWHERE);
+            let file = |(device, inode, _): Identity| (device, inode);
+            let is_it = match identity(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) => identity_of(fd).is_ok_and(|own| file(own) == file(found)),
+                // A directory on the way can't be searched: that says nothing.
+                Err(error) => error == Errno::ACCESS,
+            };
+            if !is_it {
+                path.extend_from_slice(ELSEWHERE.as_bytes());
             }
         }
         path

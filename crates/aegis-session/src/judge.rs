@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use aegis_observer::resolve::ELSEWHERE;
 use aegis_policy::{Engine, Request, Resource, SandboxPlan};
 use aegis_types::{Act, Decision, Direction, Resource as On, Text, Timestamp};
 
@@ -95,7 +96,7 @@ impl Judge {
             On::Path(path) => self.existed(path),
             _ => false,
         };
-        let ask = |resource| {
+        let ask = |resource: Resource<'_>| {
             let verdict = engine.decide(&Request {
                 action: act.action,
                 resource,
@@ -112,9 +113,11 @@ impl Judge {
                 notice: verdict.errors.first().and_then(|error| self.tell(&verdict.policies, error)),
             }
         };
+        // Who executes calls takes the kernel's mark off, where it is one.
+        let of_files = if self.enforces { &BEHIND[..1] } else { &BEHIND };
         Some(match &act.resource {
-            On::Path(path) => ask(Resource::Path(&path.to_string_lossy())),
-            On::Unix(name) => ask(Resource::Unix(&name.to_string_lossy())),
+            On::Path(path) => by_names(&path.to_string_lossy(), of_files, &|path| ask(Resource::Path(path))),
+            On::Unix(name) => by_names(&name.to_string_lossy(), of_files, &|name| ask(Resource::Unix(name))),
             On::Net(to) => {
                 let address = to.address.parse().ok();
                 ask(Resource::Host { host: &to.address, address, port: to.port })
@@ -123,8 +126,9 @@ impl Judge {
                 let arguments: Vec<Cow<'_, str>> = program.argv.iter().map(Text::to_string_lossy).collect();
                 let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
                 let command = aegis_policy::request::command(&arguments);
-                let exe = program.exe.to_string_lossy();
-                ask(Resource::Program { exe: &exe, command: &command, arguments: &arguments })
+                by_names(&program.exe.to_string_lossy(), &BEHIND, &|exe| {
+                    ask(Resource::Program { exe, command: &command, arguments: &arguments })
+                })
             }
             // What is not known can't be permitted.
             On::Unread(_) => Opinion::denied(),
@@ -174,6 +178,21 @@ impl Judge {
         }
         let made = i128::from(found.stx_btime.tv_sec) * 1_000_000_000 + i128::from(found.stx_btime.tv_nsec);
         Some(made < i128::from(self.started.as_nanos()))
+    }
+}
+
+/// What stands behind a name by which another file may be reached, and behind that of a file that has lost it (`d_path`
+/// of Linux).
+const BEHIND: [&str; 2] = [ELSEWHERE, " (deleted)"];
+
+/// Asks about a path. Where that is a name with something behind it, the name itself has to be permitted as well: the
+/// file holds what it held under it.
+fn by_names(path: &str, behind: &[&str], ask: &dyn Fn(&str) -> Opinion) -> Opinion {
+    let opinion = ask(path);
+    let name = behind.iter().find_map(|behind| path.strip_suffix(behind));
+    match name {
+        Some(name) if opinion.would == Decision::Allow => by_names(name, behind, ask),
+        _ => opinion,
     }
 }
 
