@@ -329,7 +329,9 @@ fn names(engine: &Engine, action: Action) -> BTreeSet<String> {
             Atom::In(ids) | Atom::Same(ids) => ids.iter().for_each(|id| add(id)),
             Atom::Test(Attribute::Path, Test::OneOf(paths)) => paths.iter().for_each(|path| add(path)),
             Atom::Test(Attribute::Path, Test::Like(pattern)) => {
-                if let Some(folder) = pattern.directory() {
+                // What begins as the pattern does is in this directory.
+                let folder = pattern.prefix().rsplit_once('/').map(|(folder, _)| folder);
+                if let Some(folder) = pattern.directory().or(folder) {
                     add(folder);
                 }
             }
