@@ -121,6 +121,11 @@ impl Asked {
         vec![draft]
     }
 
+    /// Says whether opening waits until another comes (`fifo(7)`).
+    fn may_wait(&self, object: &Object) -> bool {
+        object.kind() == FileType::Fifo && !self.flags.intersects(OFlags::RDWR | OFlags::NONBLOCK)
+    }
+
     fn close_on_exec(&self) -> bool {
         self.flags.contains(OFlags::CLOEXEC)
     }
@@ -323,8 +328,9 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if !ruling.allowed {
             return self.deny(met, ruling);
         }
-        if object.kind() == FileType::Fifo {
-            return match self.observer.write(&met, ruling, Some(Outcome::Ok)) {
+        if asked.may_wait(object) {
+            // How it ends is known when it does, and by then the entry stands.
+            return match self.observer.write(&met, ruling, Some(Outcome::Unknown)) {
                 Ok(_) => self.reopen(met, asked, object),
                 Err(_) => met.notification.refuse(libc::EIO),
             };
@@ -379,9 +385,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 
     /// Opens what may block until another comes, and what has no name, in the caller's place.
     fn reopen(&self, met: Met<'_>, asked: &Asked, object: &Object) -> io::Result<()> {
-        let both = asked.flags.contains(OFlags::RDWR);
-        let blocks = object.kind() == FileType::Fifo && !both && !asked.flags.contains(OFlags::NONBLOCK);
-        if !blocks {
+        if !asked.may_wait(object) {
             return match open_again(asked, object) {
                 Ok(fd) => self.give(met, asked, fd),
                 Err(errno) => met.notification.refuse(errno.raw_os_error()),
