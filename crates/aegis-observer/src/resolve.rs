@@ -301,7 +301,7 @@ impl Caller<'_> {
         } else {
             self.start(base)?
         };
-        let must_be_directory = path.ends_with(b"/");
+        let must_be_directory = path.ends_with(b"/") || path.ends_with(b"/.");
         let mut rest: VecDeque<Vec<u8>> = components(path);
         let mut links = 0;
         while let Some(part) = rest.pop_front() {

@@ -103,6 +103,11 @@ impl Slot {
         Object::new(fd, self.path.clone())
     }
 
+    /// Says whether it is a name that a directory can hold.
+    pub(crate) fn is_name(&self) -> bool {
+        !matches!(self.bare_name(), b"." | b"..")
+    }
+
     fn bare_name(&self) -> &[u8] {
         let end = self.name.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
         self.name.get(..end).filter(|name| !name.is_empty()).unwrap_or(b".")
@@ -187,7 +192,7 @@ pub(crate) fn find(
             None => Errno::XDEV,
         });
     }
-    walked(caller.walk(base, path, follow)?)
+    walked(caller.walk(base, path, follow)?, path)
 }
 
 fn start(caller: &Caller<'_>, base: Base, path: &[u8], how: ResolveFlags) -> Result<Option<OwnedFd>, Errno> {
@@ -240,13 +245,35 @@ fn missing(from: Option<&OwnedFd>, path: &[u8], how: ResolveFlags) -> Result<Opt
     }
 }
 
-fn walked(named: Named) -> Result<Found, Errno> {
+fn walked(named: Named, asked: &[u8]) -> Result<Found, Errno> {
     let Named { path, file, folder } = named;
     if let Some(found) = file {
-        let fd = found.fd.ok_or(Errno::NOENT)?;
-        return Object::new(fd, path).map(Found::There);
+        let object = Object::new(found.fd.ok_or(Errno::NOENT)?, path)?;
+        let named_as_directory = asked.ends_with(b"/") || asked.ends_with(b"/.");
+        return if named_as_directory && !object.is_directory() {
+            Err(Errno::NOTDIR)
+        } else {
+            Ok(Found::There(object))
+        };
     }
-    let slot = folder.map(|folder| Slot { folder, name: split(&path).1.to_vec(), path: path.clone() });
+    // Only whether a file stands where a directory is named: what is decided on is held.
+    let within_file = match &folder {
+        Some(folder) => FileType::from_raw_mode(rustix::fs::fstat(folder)?.st_mode) != FileType::Directory,
+        None => {
+            let looked = rustix::fs::openat(CWD, path.as_slice(), O_PATH | OFlags::NOFOLLOW, Mode::empty());
+            looked.err() == Some(Errno::NOTDIR)
+        }
+    };
+    if within_file {
+        return Err(Errno::NOTDIR);
+    }
+    // What is not there is no directory that would be in itself.
+    let is_name = !matches!(split(asked).1, b"." | b"..");
+    let slot = folder.filter(|_| is_name).map(|folder| Slot {
+        folder,
+        name: split(&path).1.to_vec(),
+        path: path.clone(),
+    });
     Ok(Found::Missing(path, slot))
 }
 
@@ -254,13 +281,13 @@ fn walked(named: Named) -> Result<Found, Errno> {
 ///
 /// # Errors
 /// The directory is not there, or can't be resolved.
-pub(crate) fn slot(caller: &Caller<'_>, base: Base, path: &[u8]) -> Result<Slot, Errno> {
+pub(crate) fn slot(caller: &Caller<'_>, base: Base, path: &[u8], how: ResolveFlags) -> Result<Slot, Errno> {
     if path.is_empty() {
         return Err(Errno::NOENT);
     }
     let (folder, name) = split(path);
     let slashes = path.ends_with(b"/");
-    let directory = match find(caller, base, folder, true, ResolveFlags::empty())? {
+    let directory = match find(caller, base, folder, true, how)? {
         Found::There(object) if object.is_directory() => object,
         Found::There(_) => return Err(Errno::NOTDIR),
         Found::Missing(..) => return Err(Errno::NOENT),

@@ -23,7 +23,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     /// Finds the directory and the name that a call acts on.
     fn slot(&self, met: &Met<'_>, at: At) -> Result<Slot, (Errno, Vec<u8>)> {
         let path = self.path(met, at).map_err(|errno| (errno, Vec::new()))?;
-        slot(&self.caller(met), met.arguments().base(at), &path).map_err(|errno| (errno, path))
+        let found = slot(&self.caller(met), met.arguments().base(at), &path, ResolveFlags::empty());
+        found.map_err(|errno| (errno, path))
     }
 
     /// Answers a call whose names can't be resolved.
@@ -100,7 +101,10 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if exchange && replaces {
             self.with_repository(&to, &from, &mut drafts, 2);
         }
-        if matches!(source, Err(Errno::NOENT)) || (exchange && matches!(target, Err(Errno::NOENT))) {
+        let absent = matches!(source, Err(Errno::NOENT)) || (exchange && matches!(target, Err(Errno::NOENT)));
+        let barred = [&source, &target].iter().any(|stat| matches!(stat, Err(Errno::ACCESS)));
+        // `.` and `..` are not renamed, nor renamed over, whatever is there.
+        if absent && !barred && from.is_name() && to.is_name() {
             return self.absent(met, drafts, Errno::NOENT);
         }
         let mut ruling = self.rule(&met, drafts);
@@ -256,11 +260,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         // Whoever may use the new name may do so to the file.
         let origin = Resource::Path(Text::new(source.path.clone()));
         draft.also = vec![(Action::FileRead, origin.clone()), (Action::FileWrite, origin)];
-        if source.is_directory() {
-            return self.fail(met, Some(draft), Errno::PERM);
-        }
         if to.stat().is_ok() {
             return self.fail(met, Some(draft), Errno::EXIST);
+        }
+        if source.is_directory() {
+            let errno = if to.name.ends_with(b"/") { Errno::NOENT } else { Errno::PERM };
+            return self.fail(met, Some(draft), errno);
         }
         let mut ruling = self.rule(&met, vec![draft]);
         if ruling.allowed

@@ -149,9 +149,10 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let action = if asked.writes() { Action::FileWrite } else { Action::FileRead };
         if asked.creates() && ends_with_slash(&asked.path) {
             // No file has such a name, whatever is there.
-            let found = slot(&self.caller(&met), asked.base, &asked.path);
-            let errno = found.err().unwrap_or(Errno::ISDIR);
-            return self.fail(met, Some(unresolved(action, &asked.path)), errno);
+            return match slot(&self.caller(&met), asked.base, &asked.path, asked.how) {
+                Ok(slot) => self.fail(met, asked.draft(&slot.path, false).into_iter().next(), Errno::ISDIR),
+                Err(errno) => self.fail(met, Some(unresolved(action, &asked.path)), errno),
+            };
         }
         let mut met = met;
         if !asked.writes()
@@ -173,7 +174,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 Found::There(object) => return self.open_object(met, &asked, &object),
                 Found::Missing(path, slot) => {
                     let Some(slot) = slot.filter(|_| asked.creates()) else {
-                        return self.absent(met, asked.draft(&path, false), Errno::NOENT);
+                        let is_directory = asked.flags.contains(OFlags::DIRECTORY);
+                        return self.absent(met, asked.draft(&path, is_directory), Errno::NOENT);
                     };
                     match self.create(met, &asked, &slot)? {
                         Some(again) => met = again,

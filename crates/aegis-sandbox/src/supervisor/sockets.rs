@@ -117,7 +117,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         };
         match address {
             Address::Path(path) => {
-                let slot = match slot(&self.caller(&met), Base::Directory, &path) {
+                let slot = match slot(&self.caller(&met), Base::Directory, &path, ResolveFlags::empty()) {
                     Ok(slot) => slot,
                     Err(errno) => {
                         return self.fail(met, Some(unresolved(Action::NetConnect, &path)), errno);
