@@ -63,6 +63,11 @@ pub(crate) fn is_another_proc(fd: &OwnedFd, stat: &Stat, path: &[u8]) -> bool {
         && rustix::fs::fstatfs(fd).is_ok_and(|found| found.f_type == PROC)
 }
 
+/// Returns the name of a file, or that which it had.
+fn name_of(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    Ok(without_mark(path_of(fd)?, &rustix::fs::fstat(fd)?))
+}
+
 /// What the kernel puts behind the name of a file that was removed.
 const REMOVED: &[u8] = b" (deleted)";
 
@@ -229,7 +234,7 @@ fn missing(from: Option<&OwnedFd>, path: &[u8], how: ResolveFlags) -> Result<Opt
         return Ok(None);
     }
     let Ok(directory) = open(from, folder, O_PATH | OFlags::DIRECTORY, how) else { return Ok(None) };
-    let at = path_of(&directory)?;
+    let at = name_of(&directory)?;
     if is_proc(&at) && how.is_empty() {
         return Ok(None);
     }
@@ -246,7 +251,7 @@ fn missing(from: Option<&OwnedFd>, path: &[u8], how: ResolveFlags) -> Result<Opt
 }
 
 fn walked(named: Named, asked: &[u8]) -> Result<Found, Errno> {
-    let Named { path, file, folder } = named;
+    let Named { mut path, file, folder } = named;
     if let Some(found) = file {
         let object = Object::new(found.fd.ok_or(Errno::NOENT)?, path)?;
         let named_as_directory = asked.ends_with(b"/") || asked.ends_with(b"/.");
@@ -258,7 +263,13 @@ fn walked(named: Named, asked: &[u8]) -> Result<Found, Errno> {
     }
     // Only whether a file stands where a directory is named: what is decided on is held.
     let within_file = match &folder {
-        Some(folder) => FileType::from_raw_mode(rustix::fs::fstat(folder)?.st_mode) != FileType::Directory,
+        Some(folder) => {
+            let stat = rustix::fs::fstat(folder)?;
+            let (at, name) = split(&path);
+            let at = at.strip_suffix(b"/").filter(|at| !at.is_empty()).unwrap_or(at);
+            path = join(&without_mark(at.to_vec(), &stat), name);
+            FileType::from_raw_mode(stat.st_mode) != FileType::Directory
+        }
         None => {
             let looked = rustix::fs::openat(CWD, path.as_slice(), O_PATH | OFlags::NOFOLLOW, Mode::empty());
             looked.err() == Some(Errno::NOTDIR)
