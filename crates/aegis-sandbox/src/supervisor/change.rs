@@ -82,6 +82,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         };
         match object {
             Ok(object) => self.change_object(met, &object, &change),
+            // It names nothing.
+            Err(errno) if path.is_empty() => met.notification.refuse(errno.raw_os_error()),
             Err(errno) => self.fail(met, Some(unresolved(Action::FileWrite, &path)), errno),
         }
     }
