@@ -323,7 +323,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     /// The listener does not work any more.
     pub fn handle(&self, notification: Notification<'_>) -> std::io::Result<()> {
         match self.meet(notification)? {
-            Some(met) => self.observe(met, Assurance::Observed),
+            Some(met) => self.observe(met, Assurance::Observed, &|_| false),
             None => Ok(()),
         }
     }
@@ -387,11 +387,17 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     }
 
     /// Records what a call is about to do, and lets it go on; where policies are enforced, only what they permit. What
-    /// it does then is up to its arguments, which can change in between: `assurance` says what stands behind that.
+    /// it does then is up to its arguments, which can change in between: `assurance` says what stands behind that. What is
+    /// missing is denied where `is_hidden` says that it is there, and not for the caller to see.
     ///
     /// # Errors
     /// The listener does not work any more.
-    pub fn observe(&self, met: Met<'_>, assurance: Assurance) -> std::io::Result<()> {
+    pub fn observe(
+        &self,
+        met: Met<'_>,
+        assurance: Assurance,
+        is_hidden: &dyn Fn(&Resource) -> bool,
+    ) -> std::io::Result<()> {
         let Met { notification, call, raw, pid, process, pidfd, memory, now, fresh, other_views } = met;
         let (tid, now_us) = (notification.tid, now.mono_us);
         let other_view = other_views && Caller::has_other_view(pid, tid);
@@ -406,7 +412,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         if looked.unsettles {
             self.places.unsettle(tid, raw.number, now_us);
         }
-        match self.record(caller, now, &process, &call, looked, assurance) {
+        match self.record(caller, now, &process, &call, looked, (assurance, is_hidden)) {
             Ok(None) => notification.proceed(),
             Ok(Some(errno)) => notification.refuse(errno),
             // No record, no grant.
@@ -503,7 +509,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         process: &Process,
         call: &Call,
         mut looked: Looked,
-        assurance: Assurance,
+        (assurance, is_hidden): (Assurance, &dyn Fn(&Resource) -> bool),
     ) -> Result<Option<i32>, SinkError> {
         if looked.unreadable {
             self.first_unreadable(caller.pid, process)?;
@@ -521,7 +527,9 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         if acts.iter().any(|act| act.decision == Decision::Deny) {
             let refused = Outcome::Failed(aegis_sys::errno::name(libc::EACCES));
             for act in &mut acts {
-                if act.outcome == Outcome::Unknown {
+                if act.outcome == Outcome::Unknown
+                    || (act.outcome == Outcome::Missing && is_hidden(&act.resource))
+                {
                     act.outcome = refused;
                 }
             }

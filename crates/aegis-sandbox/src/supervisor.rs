@@ -149,10 +149,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Shape::Reach(argument, is_descriptor) => self.reach(met, argument, is_descriptor),
             Shape::Exit | Shape::ExitThread => {
                 lock(&self.umasks).remove(&met.pid);
-                self.observer.observe(met, Assurance::Observed)
+                self.observer.observe(met, Assurance::Observed, &|_| false)
             }
             Shape::ChangeDirectory => met.notification.proceed(),
-            Shape::OwnListener | Shape::IoUring => self.observer.observe(met, Assurance::Observed),
+            Shape::OwnListener | Shape::IoUring => {
+                self.observer.observe(met, Assurance::Observed, &|_| false)
+            }
             Shape::ChangeView | Shape::Mount | Shape::Unmount => self.refuse(met, VIEWS, libc::EPERM),
             Shape::OpenHandle | Shape::TypeIntoTerminal => self.refuse(met, REACHES, libc::EPERM),
             Shape::SendTo | Shape::SendMessage | Shape::SendMessages | Shape::SocketCall => {
@@ -402,9 +404,17 @@ const REACHES: &str = "files by handle and typing into a terminal are refused";
 const UNGOVERNED: &str =
     "sockets that send without a connection are refused: there is no network in `aegis run` yet";
 
-/// Says whether something is there outside of the agent's view.
+/// Says whether something is there outside of the agent's view and not in it.
 fn is_hidden(resource: &Resource) -> bool {
-    let (Resource::Path(path) | Resource::Unix(path)) = resource else { return false };
+    let path = match resource {
+        Resource::Path(path) | Resource::Unix(path) => path,
+        Resource::Program(program) => &program.exe,
+        _ => return false,
+    };
+    // What procfs tells of the tree's processes is seen, by other ids.
+    if path.as_bytes().starts_with(b"/proc/") || rustix::fs::lstat(path.as_bytes()).is_ok() {
+        return false;
+    }
     let inside = path.as_bytes().strip_prefix(b"/").filter(|rest| !rest.is_empty());
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;

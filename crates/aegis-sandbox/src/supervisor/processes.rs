@@ -4,10 +4,10 @@ use std::io;
 
 use aegis_observer::calls::Shape;
 use aegis_observer::{Met, Sink, processes};
-use aegis_types::{Assurance, Clock};
+use aegis_types::{Assurance, Clock, Resource};
 use rustix::fs::MemfdFlags;
 
-use super::Supervisor;
+use super::{Supervisor, is_hidden};
 
 /// `MFD_CLOEXEC`, `MFD_NOEXEC_SEAL`, `MFD_EXEC` (`memfd_create(2)`).
 const CLOEXEC: u32 = 1;
@@ -20,7 +20,9 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     pub(super) fn execute(&self, met: Met<'_>) -> io::Result<()> {
         let mediated = self.plan().mediates_programs();
         let assurance = if mediated { Assurance::Mediated } else { Assurance::Enforced };
-        self.observer.observe(met, assurance)
+        // One that is there and not to be seen is denied as it would be without a view.
+        let is_hidden = |resource: &Resource| self.own_processes && is_hidden(resource);
+        self.observer.observe(met, assurance, &is_hidden)
     }
 
     /// A file in memory is never executed: it has no name that a policy could speak of.
