@@ -11,6 +11,9 @@ use aegis_sys::outside;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+/// How many links the kernel follows (`path_resolution(7)`).
+const LINKS_MAX: u8 = 40;
+
 const O_PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// A file that is there.
@@ -163,6 +166,17 @@ pub(crate) fn find(
     follow: bool,
     how: ResolveFlags,
 ) -> Result<Found, Errno> {
+    find_by_links(caller, base, path, (follow, how), LINKS_MAX)
+}
+
+/// As [`find`], by no more links that lead to nothing than so many.
+fn find_by_links(
+    caller: &Caller<'_>,
+    base: Base,
+    path: &[u8],
+    (follow, how): (bool, ResolveFlags),
+    links: u8,
+) -> Result<Found, Errno> {
     if path.is_empty() {
         return Err(Errno::NOENT);
     }
@@ -178,12 +192,14 @@ pub(crate) fn find(
             // `self` and its kin led to us.
             None
         }
-        Err(Errno::NOENT) => {
-            if let Some(found) = missing(from, path, how)? {
-                return Ok(found);
+        Err(Errno::NOENT) => match missing(from, path, how)? {
+            Some(Missing::Is(found)) => return Ok(found),
+            Some(Missing::Behind(path)) if follow => {
+                let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
+                return find_by_links(caller, base, &path, (follow, how), links);
             }
-            Some(Errno::NOENT)
-        }
+            _ => Some(Errno::NOENT),
+        },
         // A link of `/proc`, perhaps, or too many.
         Err(Errno::LOOP) => Some(Errno::LOOP),
         Err(error) => return Err(error),
@@ -227,8 +243,15 @@ fn open_as_asked(
     }
 }
 
+/// What is not there.
+enum Missing {
+    Is(Found),
+    /// A link leads to it, by this path from where the other began.
+    Behind(Vec<u8>),
+}
+
 /// Finds the directory of what is not there; nothing where that takes more than one look.
-fn missing(from: Option<&OwnedFd>, path: &[u8], how: ResolveFlags) -> Result<Option<Found>, Errno> {
+fn missing(from: Option<&OwnedFd>, path: &[u8], how: ResolveFlags) -> Result<Option<Missing>, Errno> {
     let (folder, name) = split(path);
     if matches!(name, b"" | b"." | b"..") {
         return Ok(None);
@@ -242,10 +265,15 @@ fn missing(from: Option<&OwnedFd>, path: &[u8], how: ResolveFlags) -> Result<Opt
         Err(Errno::NOENT) => {
             let path = join(&at, name);
             let slot = Slot { folder: Arc::new(directory), name: name.to_vec(), path: path.clone() };
-            Ok(Some(Found::Missing(path, Some(slot))))
+            Ok(Some(Missing::Is(Found::Missing(path, Some(slot)))))
         }
         // A link that leads nowhere; or it has come meanwhile.
         _ if how.is_empty() => Ok(None),
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+            let text = rustix::fs::readlinkat(&directory, name, Vec::new())?.into_bytes();
+            let path = if text.starts_with(b"/") { text } else { join(folder, &text) };
+            Ok(Some(Missing::Behind(path)))
+        }
         _ => Err(Errno::NOENT),
     }
 }
