@@ -4,6 +4,7 @@
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stdout,
     reason = "tests prepare files and processes the plain way, say what came out, and fail where something is wrong"
 )]
@@ -22,6 +23,7 @@ mod policy;
 mod programs;
 mod proof;
 mod races;
+mod random;
 mod readme;
 mod session;
 mod support;

@@ -23,7 +23,7 @@ pub(crate) fn everybody() -> Vec<Who> {
 }
 
 /// The id of the ordinary user.
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// A folder with an Aegis home, a working directory and copies of the programs that are tested.
 pub(crate) struct World {
@@ -39,7 +39,7 @@ impl World {
             std::fs::create_dir(world.path(name)).unwrap();
         }
         let built = Path::new(env!("CARGO_BIN_EXE_aegis")).parent().unwrap();
-        for name in ["aegis", "flip", "ground-truth", "without"] {
+        for name in ["aegis", "flip", "ground-truth", "operate", "without"] {
             let (from, to) = (built.join(name), world.path("bin").join(name));
             assert!(
                 from.exists(),
