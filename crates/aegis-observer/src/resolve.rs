@@ -301,10 +301,15 @@ impl Caller<'_> {
         } else {
             self.start(base)?
         };
-        let must_be_directory = path.ends_with(b"/") || path.ends_with(b"/.");
+        let must_be_directory = path.ends_with(b"/");
         let mut rest: VecDeque<Vec<u8>> = components(path);
         let mut links = 0;
         while let Some(part) = rest.pop_front() {
+            if part == b"." {
+                // A directory, and one that may be searched.
+                at = rustix::fs::openat(&at, ".", O_PATH, Mode::empty())?;
+                continue;
+            }
             if part == b".." {
                 if identity_of(&at)? != identity_of(&root)? {
                     at = rustix::fs::openat(&at, "..", O_PATH, Mode::empty())?;
@@ -372,7 +377,7 @@ impl Caller<'_> {
         // A folder whose path is too long to be had must not look like the root.
         let folder = self.claimed(path_of(&at)?, &at);
         let mut path = join(&folder, part);
-        for more in rest {
+        for more in rest.iter().filter(|more| *more != b".") {
             path = join(&path, more);
         }
         let folder = rest.is_empty().then(|| Arc::new(at));
@@ -441,7 +446,7 @@ fn resolved_by_kernel(text: &[u8], caller: &Caller<'_>) -> Option<Named> {
 }
 
 fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
-    path.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec).collect()
+    path.split(|b| *b == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
 /// Appends a path's components to a start that has no slash at its end; `None` where it has a `..`.
