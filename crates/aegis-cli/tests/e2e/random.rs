@@ -229,6 +229,7 @@ fn calls_fail_as_the_kernel_lets_them() {
         step(Call::Change { at: at("b"), change: Change::Mode(0o644), follow: true }),
         open(at("/proc/self/cwd/b/./"), DIRECTORY),
         make_directory("/proc/self/cwd/b/./n"),
+        open(at("b/n/"), CREAT | WRONLY),
     ];
     try_steps(&[ALL], &steps, []);
 }

@@ -150,7 +150,11 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if asked.creates() && ends_with_slash(&asked.path) {
             // No file has such a name, whatever is there.
             return match slot(&self.caller(&met), asked.base, &asked.path, asked.how) {
-                Ok(slot) => self.fail(met, asked.draft(&slot.path, false).into_iter().next(), Errno::ISDIR),
+                Ok(slot) => {
+                    let barred = slot.stat().err().filter(|errno| *errno == Errno::ACCESS);
+                    let draft = asked.draft(&slot.path, false).into_iter().next();
+                    self.fail(met, draft, barred.unwrap_or(Errno::ISDIR))
+                }
                 Err(errno) => self.fail(met, Some(unresolved(action, &asked.path)), errno),
             };
         }
