@@ -45,7 +45,7 @@ use crate::support::{Who, World, everybody, text, until};
 /// How many sets each user tries; `AEGIS_TEST_CASES` at build time asks for more.
 const CASES: &str = match option_env!("AEGIS_TEST_CASES") {
     Some(cases) => cases,
-    None => "25",
+    None => "20",
 };
 
 /// The seed of the first.
