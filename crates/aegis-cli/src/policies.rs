@@ -96,6 +96,11 @@ pub(crate) fn engine(
         tmp,
         reserved: reserved(home, configuration),
     };
+    ready(policies, subject)
+}
+
+/// Makes a set ready to be asked.
+pub(crate) fn ready(policies: Arc<Policies>, subject: Subject) -> Result<Engine, CliError> {
     with_stack(|| Engine::new(policies, subject)).map_err(|error| CliError::failed(error.to_string()))
 }
 

@@ -1,8 +1,10 @@
 //! What this system can enforce, found out by trying it, and what is weaker where something is missing.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use aegis_sys::probe::{self, Answer};
+use aegis_sys::process;
 
 use crate::cgroup::{Group, PROCESSES_MAX};
 
@@ -77,7 +79,92 @@ impl Grade {
     }
 }
 
+/// A trial that has begun, in a process of its own.
+#[derive(Debug)]
+#[must_use = "what was found is to be asked for"]
+pub struct Trial {
+    process: u32,
+    told: OwnedFd,
+}
+
+impl Trial {
+    /// Waits for what was found.
+    ///
+    /// # Errors
+    /// The process that tried it was killed.
+    pub fn finish(self) -> io::Result<Enforcement> {
+        let mut message = [0; 16];
+        let got = rustix::io::retry_on_intr(|| rustix::io::read(&self.told, &mut message))?;
+        drop(process::wait_for(self.process, true));
+        if got == message.len() {
+            Ok(Enforcement::told(message))
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+}
+
 impl Enforcement {
+    /// Begins to try what there is, in another process, so that other things can be done meanwhile. To be called by a
+    /// process with one thread; `root` says that it has the rights of root.
+    ///
+    /// # Errors
+    /// No process can be started.
+    pub fn begin(root: bool) -> io::Result<Trial> {
+        let (told, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let process = process::fork(|| {
+            let _ = rustix::io::write(&tell, &Self::probe(root).tell());
+            0
+        })?;
+        Ok(Trial { process, told })
+    }
+
+    /// Puts what was found into a message to the process that asked for it.
+    fn tell(&self) -> [u8; 16] {
+        let errno = |error: &io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+        let words = [
+            match &self.supervision {
+                Supervision::Works => 0,
+                Supervision::Repeats => -1,
+                Supervision::Fails(error) => errno(error),
+            },
+            self.landlock.map_or(0, u32::cast_signed),
+            self.namespaces.as_ref().err().map_or(0, errno),
+            match self.bound {
+                Bound::Group => 0,
+                Bound::Limit => 1,
+                Bound::None => 2,
+            },
+        ];
+        let mut message = [0; 16];
+        for (bytes, word) in message.chunks_exact_mut(4).zip(words) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        message
+    }
+
+    fn told(message: [u8; 16]) -> Self {
+        let mut words = message.chunks_exact(4).map(|bytes| bytes.try_into().map_or(0, i32::from_ne_bytes));
+        let mut word = || words.next().unwrap_or(0);
+        Self {
+            supervision: match word() {
+                0 => Supervision::Works,
+                -1 => Supervision::Repeats,
+                errno => Supervision::Fails(io::Error::from_raw_os_error(errno)),
+            },
+            landlock: Some(word().cast_unsigned()).filter(|abi| *abi > 0),
+            namespaces: match word() {
+                0 => Ok(()),
+                errno => Err(io::Error::from_raw_os_error(errno)),
+            },
+            bound: match word() {
+                0 => Bound::Group,
+                1 => Bound::Limit,
+                _ => Bound::None,
+            },
+        }
+    }
+
     /// Tries what there is. To be called by a process with one thread; `root` says that it has the rights of root.
     #[must_use]
     pub fn probe(root: bool) -> Self {
@@ -221,6 +308,23 @@ mod tests {
         let refused = || Err(io::Error::from_raw_os_error(libc::EPERM));
         let namespaces = if namespaces { Ok(()) } else { refused() };
         Enforcement { supervision: Supervision::Works, landlock, namespaces, bound }
+    }
+
+    #[test]
+    fn what_was_found_is_told_whole() {
+        for landlock in [None, Some(1), Some(7)] {
+            for (namespaces, bound) in [(true, Bound::Group), (false, Bound::Limit), (false, Bound::None)] {
+                let one = found(landlock, namespaces, bound);
+                let again = Enforcement::told(one.tell());
+                assert_eq!(format!("{one:?}"), format!("{again:?}"));
+                for supervision in
+                    [Supervision::Repeats, Supervision::Fails(io::Error::from_raw_os_error(libc::EBUSY))]
+                {
+                    let one = Enforcement { supervision, ..found(landlock, namespaces, bound) };
+                    assert_eq!(format!("{one:?}"), format!("{:?}", Enforcement::told(one.tell())));
+                }
+            }
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub mod supervisor;
 pub mod view;
 
 pub use cgroup::Group;
-pub use grade::{Enforcement, Grade};
+pub use grade::{Enforcement, Grade, Trial};
 pub use hull::{Hull, Layers};
 pub use supervisor::{Blocking, Supervisor};
 pub use view::View;

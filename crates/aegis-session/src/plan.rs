@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use aegis_ledger::Custody;
 use aegis_observer::Settings;
-use aegis_policy::{Policies, Reserved};
+use aegis_policy::{Engine, Policies, Subject};
 use aegis_sys::process::Limits;
 use aegis_types::{SessionId, SessionStart};
 
 use crate::policies::{PolicyFiles, Stamp};
 
 /// Everything that a session needs to know; all paths are absolute.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Plan {
     /// Its id.
     pub id: SessionId,
@@ -69,7 +69,7 @@ pub struct Enforce {
 }
 
 /// The policies of a session.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub struct PolicyPlan {
     /// Where they come from.
     pub files: PolicyFiles,
@@ -77,12 +77,10 @@ pub struct PolicyPlan {
     pub stamp: Stamp,
     /// The set, validated; nothing where there is no policy file.
     pub policies: Option<Arc<Policies>>,
-    /// The session's temporary directory, as policies name it.
-    pub tmp: Option<String>,
-    /// Others use it, too.
-    pub tmp_is_shared: bool,
-    /// What no policy can permit.
-    pub reserved: Reserved,
+    /// For whom they are asked.
+    pub subject: Subject,
+    /// The set, ready to be asked: it takes a while, and is best done while nothing waits for it.
+    pub engine: Option<Engine>,
 }
 
 /// Why a session did not start, or did not end well.

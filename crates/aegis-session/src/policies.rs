@@ -79,15 +79,11 @@ pub fn has_policies(sources: &[Source]) -> bool {
     sources.iter().any(|source| source.origin != Origin::Settings)
 }
 
-/// Returns a thread to be started for work on policies, with as much stack as that can need.
-pub(crate) fn on_stack() -> std::thread::Builder {
-    std::thread::Builder::new().name("policies".into()).stack_size(STACK)
-}
-
 /// Does work on policies with as much stack as it can need, whatever the caller's own limit is.
 pub fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
-        match on_stack().spawn_scoped(scope, work) {
+        let thread = std::thread::Builder::new().name("policies".into()).stack_size(STACK);
+        match thread.spawn_scoped(scope, work) {
             Ok(thread) => match thread.join() {
                 Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic),

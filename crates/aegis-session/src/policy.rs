@@ -1,18 +1,16 @@
 //! The policies of a live session: recorded, in force, and changed while it runs.
 
 use std::collections::HashSet;
-use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use aegis_ledger::{LedgerError, Pending, Recorder};
-use aegis_policy::{Engine, EngineError, Policies, Severity, Subject};
+use aegis_policy::{Engine, Policies, Severity, Subject};
 use aegis_sys::clock::SystemClock;
-use aegis_types::{Clock, PolicyChange, PolicyFault, PolicySet, PolicyText, SessionId, SessionStart, What};
+use aegis_types::{Clock, PolicyChange, PolicyFault, PolicySet, PolicyText, What};
 
 use crate::judge::Judge;
 use crate::plan::PolicyPlan;
-use crate::policies::{LoadError, PolicyFiles, Stamp, has_policies, on_stack, with_stack};
+use crate::policies::{LoadError, PolicyFiles, Stamp, has_policies, with_stack};
 use crate::process::event;
 
 /// How often is looked whether files have changed, in microseconds.
@@ -51,67 +49,41 @@ pub(crate) struct SessionPolicy {
     fault: Option<String>,
     /// Texts that the ledger has.
     known: HashSet<String>,
-    /// What the session starts with, on its way.
-    engine: Option<JoinHandle<Result<Engine, EngineError>>>,
+    /// What the session starts with, until it is in force.
+    engine: Option<Engine>,
 }
 
 impl SessionPolicy {
-    /// Begins to make the policies ready that the session starts with, on a thread of their own.
-    pub(crate) fn new(
-        plan: PolicyPlan,
-        start: &SessionStart,
-        id: SessionId,
-        enforces: bool,
-    ) -> io::Result<Self> {
-        let subject = Subject {
-            agent: start.agent.clone(),
-            session: id.to_string(),
-            mode: start.mode.clone(),
-            tmp: plan.tmp,
-            tmp_is_shared: plan.tmp_is_shared,
-            reserved: plan.reserved,
-        };
-        let engine = match plan.policies.clone() {
-            None => None,
-            Some(policies) => {
-                let subject = subject.clone();
-                Some(on_stack().spawn(move || Engine::new(policies, subject))?)
-            }
-        };
-        Ok(Self {
+    /// Takes the texts that the ledger has, beside what is planned.
+    pub(crate) fn new(plan: PolicyPlan, known: HashSet<String>, enforces: bool) -> Self {
+        let PolicyPlan { files, stamp, policies, subject, engine } = plan;
+        Self {
             judge: Arc::new(Judge::new(SystemClock.now().wall, enforces)),
-            files: plan.files,
-            policies: plan.policies,
+            files,
+            policies,
             subject,
-            stamp: plan.stamp,
+            stamp,
             settled: true,
             looked_us: 0,
             unsettled_us: None,
             coming: None,
             fault: None,
-            known: HashSet::new(),
+            known,
             engine,
-        })
+        }
     }
 
-    /// Records the set that the session starts with, and those of its texts that are not known to be in the ledger;
-    /// nothing where it has none.
-    pub(crate) fn begin(
-        &mut self,
-        recorder: &Recorder,
-        known: HashSet<String>,
-    ) -> Result<Option<Pending>, LedgerError> {
-        self.known = known;
+    /// Records the set that the session starts with; nothing where it has none.
+    pub(crate) fn begin(&mut self, recorder: &Recorder) -> Result<Option<Pending>, LedgerError> {
         let Some(policies) = self.policies.clone() else { return Ok(None) };
         self.record(recorder, &policies, PolicyChange::Start).map(Some)
     }
 
     /// Puts that set in force.
-    pub(crate) fn prepare(&mut self) -> Result<(), EngineError> {
+    pub(crate) fn put_in_force(&mut self) {
         if let Some(engine) = self.engine.take() {
-            self.judge.take(engine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            self.judge.take(engine);
         }
-        Ok(())
     }
 
     /// Records a set, with those texts that the ledger has not yet.

@@ -1,6 +1,5 @@
 //! The session process: starts the agent, answers the kernel's questions, records.
 
-use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -190,8 +189,6 @@ impl Session {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::new)?;
         // It only saves time; a limit that is lower is no reason not to start.
         drop(process::make_room_for_descriptors(DESCRIPTORS));
-        let policy = SessionPolicy::new(plan.policy, &plan.start, plan.id, plan.enforce.is_some());
-        let policy = policy.map_err(Failure::new)?;
         let ledger = Ledger::open(&plan.ledger, &plan.custody).map_err(Failure::new)?;
         let known = ledger.policy_texts().map_err(Failure::new)?;
         let folder = LiveFolder::create(&plan.run, plan.id, &plan.ledger)
@@ -203,6 +200,7 @@ impl Session {
             Recorder::start(ledger, plan.id, folder.path(), plan.enforce.is_some(), trouble)
                 .map_err(Failure::new)?,
         );
+        let policy = SessionPolicy::new(plan.policy, known, plan.enforce.is_some());
         let sink = SessionSink {
             recorder: Arc::clone(&recorder),
             front: Arc::clone(&wire),
@@ -243,7 +241,7 @@ impl Session {
             umask: plan.umask,
             confinement: None,
         };
-        session.launch(plan.enforce, allow_io_uring, command, plan.start, known)?;
+        session.launch(plan.enforce, allow_io_uring, command, plan.start)?;
         Ok(session)
     }
 
@@ -254,17 +252,16 @@ impl Session {
         allow_io_uring: bool,
         mut command: launch::Command,
         start: aegis_types::SessionStart,
-        known: HashSet<String>,
     ) -> Result<(), Failure> {
         let name = command.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let start = self.recorder.begin_durable(&event(What::SessionStart(Box::new(start))));
-        let start = start.and_then(|start| Ok((start, self.policy.begin(&self.recorder, known)?)));
+        let start = start.and_then(|start| Ok((start, self.policy.begin(&self.recorder)?)));
         // While the disk writes, all else is made ready.
-        let prepared = self.policy.prepare().map_err(Failure::new);
-        let ready = prepared.and_then(|()| match enforce {
+        self.policy.put_in_force();
+        let ready = match enforce {
             None => self.listen(allow_io_uring),
             Some(enforce) => self.confine(&enforce, &mut command),
-        });
+        };
         let start = start.and_then(|(start, policy)| {
             start.wait(START_PATIENCE)?;
             policy.map_or(Ok(()), |policy| policy.wait(START_PATIENCE).map(drop))

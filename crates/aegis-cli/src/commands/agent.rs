@@ -10,7 +10,7 @@ use aegis_export::shown;
 use aegis_ledger::{Ledger, recovery};
 use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
-use aegis_policy::{Policies, Source, Template};
+use aegis_policy::{Policies, Source, Subject, Template};
 use aegis_sandbox::grade::{Bound, Enforcement, Supervision};
 use aegis_session::{Denied, Enforce, Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
@@ -133,16 +133,25 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
         Mode::Run { .. } => Some(surroundings::OwnTmp::make(id)?),
     };
     let tmp_path = own_tmp.as_ref().map(surroundings::OwnTmp::path);
-    let policy = prepare_policy(home, &configuration, policy, tmp_path)?;
-    let enforce = match mode {
-        Mode::Run { dry: false, degraded } => {
+    // What can be enforced is tried while the policies are read: the process has one thread now.
+    let trial = match mode {
+        Mode::Run { dry: false, .. } => {
+            let root = rustix::process::geteuid().is_root();
+            Some(Enforcement::begin(root).map_err(|e| failed("no process can be started", &e))?)
+        }
+        _ => None,
+    };
+    let policy = prepare_policy(home, &configuration, policy, tmp_path, (id, mode))?;
+    let enforce = match (mode, trial) {
+        (Mode::Run { degraded, .. }, Some(trial)) => {
             if policy.policies.is_none() {
                 return Err(CliError::failed(format!(
                     "`{name}` has no policies: everything would be denied"
                 ))
                 .hint(format!("aegis init {name}   (or name some with --policy)")));
             }
-            let enforcing = enforcement(home, &configuration, &start_in, degraded)?;
+            let found = trial.finish().map_err(|e| failed("what can be enforced can't be tried", &e))?;
+            let enforcing = enforcement(home, &configuration, &start_in, &found, degraded)?;
             if !options.quiet {
                 say(&format!("{}; there is no network yet", enforcing.sentence));
             }
@@ -284,6 +293,7 @@ fn prepare_policy(
     configuration: &Configuration,
     instead: Option<Vec<Source>>,
     own_tmp: Option<&Path>,
+    (id, mode): (SessionId, Mode),
 ) -> Result<PolicyPlan, CliError> {
     let files = policies::files(configuration, instead);
     // Before they are read: what changes meanwhile is read again.
@@ -298,14 +308,16 @@ fn prepare_policy(
         Some(own) => own.to_str().map(str::to_owned),
         None => policies::temporary(),
     };
-    Ok(PolicyPlan {
-        files,
-        stamp,
-        policies: set,
+    let subject = Subject {
+        agent: configuration.name.clone(),
+        session: id.to_string(),
+        mode: mode.word().to_owned(),
         tmp_is_shared: own_tmp.is_none() && tmp.as_deref().is_some_and(policies::is_shared),
         tmp,
         reserved: policies::reserved(home, configuration),
-    })
+    };
+    let engine = set.clone().map(|set| policies::ready(set, subject.clone())).transpose()?;
+    Ok(PolicyPlan { files, stamp, policies: set, subject, engine })
 }
 
 /// Returns the current directory; as the kernel names it, ` (deleted)` and all, where it is not there any more.
@@ -370,6 +382,7 @@ fn enforcement(
     home: &Home,
     configuration: &Configuration,
     start_in: &Path,
+    found: &Enforcement,
     degraded: bool,
 ) -> Result<Enforcing, CliError> {
     let file = configuration.file.display();
@@ -388,7 +401,6 @@ fn enforcement(
         }
     }
     let root = rustix::process::geteuid().is_root();
-    let found = Enforcement::probe(root);
     let needed: Vec<_> = found.missing().into_iter().filter(|one| one.needed).collect();
     if let Some(first) =
         needed.first().filter(|_| !degraded || matches!(found.supervision, Supervision::Fails(_)))
