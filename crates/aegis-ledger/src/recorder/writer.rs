@@ -122,8 +122,11 @@ impl Writer {
     /// Moves what is queued, then what was ordered, into the ledger.
     fn drain(&mut self, mut durable: Vec<Order>, urgent: bool, stop: bool) -> Result<(), LedgerError> {
         self.read();
-        // At the end, what is there is all there will be.
-        let ready = if stop { self.pending.events.len() } else { self.ready(urgent) };
+        let is_end = |(entry, _): &Order| KINDS.get(usize::from(entry.class.kind)) == Some(&"session_end");
+        let ended = durable.iter().any(is_end);
+        // At the end, what is there is all there will be, and stands before it: also what was being executed when all
+        // was killed, and whose outcome nobody knows.
+        let ready = if stop || ended { self.pending.events.len() } else { self.ready(urgent) };
         let mut at = 0;
         loop {
             let end = ready.min(at + BATCH);
@@ -132,10 +135,7 @@ impl Writer {
             if last_round {
                 batch.extend(durable.iter().map(|(entry, _)| entry.clone()));
             }
-            let is_end =
-                |(entry, _): &Order| KINDS.get(usize::from(entry.class.kind)) == Some(&"session_end");
-            let ends = last_round && durable.iter().any(is_end);
-            let sealing = self.seals.sealing(monotonic_us(), ends);
+            let sealing = self.seals.sealing(monotonic_us(), last_round && ended);
             if !batch.is_empty() || sealing != Sealing::WhenMany {
                 let appended = commit(&mut self.ledger, &self.shared, &*self.trouble, &batch, sealing)?;
                 let seq = appended.seq;

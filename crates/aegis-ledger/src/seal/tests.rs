@@ -6,11 +6,14 @@ mod make;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use aegis_proof::{Grade, TrustRoot};
+use aegis_types::{Clock as _, Event, SessionId};
 use serde_json::Value;
 
 use crate::custody::read_anchors;
+use crate::recorder::Recorder;
 use crate::store::{Ledger, Sealing};
 use crate::verify::{Held, Verdict};
 use make::{Dice, Home, STEPS};
@@ -285,4 +288,28 @@ fn a_heartbeat_seals_what_is_sealed_already() {
         assert_eq!(ledger.append(&[], sealing).unwrap().sealed, sealed, "{sealing:?}");
     }
     assert_eq!(home.custody().lines().unwrap().0.len(), 1);
+}
+
+#[test]
+fn what_was_being_executed_stands_before_the_end() {
+    let home = Home::new();
+    let mut dice = Dice::new(1);
+    let ledger = Ledger::open(&home.ledger(), &home.custody()).unwrap();
+    let id = SessionId::at(aegis_sys::clock::SystemClock.now().wall);
+    let recorder = Recorder::start(ledger, id, home.root(), false, |_| {}).unwrap();
+    let event = |what| {
+        let now = aegis_sys::clock::SystemClock.now();
+        Event { at: now.wall, mono_us: now.mono_us, what }
+    };
+    let patience = Duration::from_secs(60);
+    recorder.append_durable(&event(make::start()), patience).unwrap();
+    // Whoever executes it is killed before it can tell.
+    recorder.observe_executing(&event(make::action(&mut dice))).unwrap();
+    recorder.observe(&event(make::action(&mut dice))).unwrap();
+    recorder.append_end(&event(make::end()), patience).unwrap();
+    assert!(recorder.observe(&event(make::action(&mut dice))).is_err());
+    drop(recorder.stop());
+    let verdict = judge(&home, true, &Kept::default());
+    assert!(verdict.is_good(), "{verdict:?}");
+    assert_eq!(verdict.proof.findings.gaps, 0);
 }

@@ -185,26 +185,7 @@ impl Session {
     fn begin(ledger: Ledger) -> Self {
         let id = SessionId::at(aegis_sys::clock::SystemClock.now().wall);
         let mut session = Self { ledger, id };
-        let start = SessionStart {
-            agent: AgentName::new("x").unwrap(),
-            argv: vec![Text::from("true"), Text::new([0xff])],
-            argv_omitted: None,
-            cwd: Text::from("/"),
-            dir: Text::from("/"),
-            host: "h\u{e9}".into(),
-            ignore: Vec::new(),
-            io_uring: false,
-            isolation: "none".into(),
-            kernel: "Linux".into(),
-            masked: false,
-            mode: "wrap".into(),
-            observer: "seccomp".into(),
-            policy: None,
-            uid: 0,
-            user: None,
-            version: "0".into(),
-        };
-        session.append(vec![(SESSION, What::SessionStart(Box::new(start)))], Sealing::WhenMany);
+        session.append(vec![(SESSION, start())], Sealing::WhenMany);
         session
     }
 
@@ -239,17 +220,42 @@ impl Session {
     }
 
     fn end(mut self) {
-        let counts = std::collections::BTreeMap::new();
-        let end = SessionEnd { counts, duration_us: 1, exit: None, failure: None, gaps: 0 };
-        self.append(vec![(SESSION, What::SessionEnd(Box::new(end)))], Sealing::Now { told: true });
+        self.append(vec![(SESSION, end())], Sealing::Now { told: true });
     }
+}
+
+pub(super) fn start() -> What {
+    What::SessionStart(Box::new(SessionStart {
+        agent: AgentName::new("x").unwrap(),
+        argv: vec![Text::from("true"), Text::new([0xff])],
+        argv_omitted: None,
+        cwd: Text::from("/"),
+        dir: Text::from("/"),
+        host: "h\u{e9}".into(),
+        ignore: Vec::new(),
+        io_uring: false,
+        isolation: "none".into(),
+        kernel: "Linux".into(),
+        masked: false,
+        mode: "wrap".into(),
+        observer: "seccomp".into(),
+        policy: None,
+        uid: 0,
+        user: None,
+        version: "0".into(),
+    }))
+}
+
+pub(super) fn end() -> What {
+    let counts = std::collections::BTreeMap::new();
+    What::SessionEnd(Box::new(SessionEnd { counts, duration_us: 1, exit: None, failure: None, gaps: 0 }))
 }
 
 fn gap() -> What {
     What::Gap(Gap { detail: "x\n\u{1}\"".into(), process: None, reason: GapReason::Limit })
 }
 
-fn action(dice: &mut Dice) -> What {
+pub(super) fn action(dice: &mut Dice) -> What {
     let strange = "/tmp/\u{e9}\u{1f600}\u{7f}".as_bytes();
     let name = dice.pick(&[&b"/tmp/a"[..], b"/tmp/b c", b"/tmp/\xff\"\\", strange]);
     What::Action(Box::new(Act {
