@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The crates that ship, with their layers: an edge points to a lower one. Layers without a crate yet are
 /// kept free for those that `docs/ARCHITECTURE.md` names.
-const LAYERS: [(&str, u8); 10] = [
+const LAYERS: [(&str, u8); 11] = [
     ("aegis-types", 0),
     ("aegis-proof", 0),
     ("aegis-policy", 1),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, u8); 10] = [
     ("aegis-sys", 1),
     ("aegis-observer", 2),
     ("aegis-ledger", 2),
+    ("aegis-proxy", 2),
     ("aegis-sandbox", 3),
     ("aegis-session", 4),
     ("aegis-cli", 6),
@@ -24,10 +25,11 @@ const LAYERS: [(&str, u8); 10] = [
 const DEVELOPMENT: [&str; 2] = ["aegis-harness", "xtask"];
 
 /// What only certain crates may link, and which.
-const CONFINED: [(&str, &[&str]); 4] = [
+const CONFINED: [(&str, &[&str]); 5] = [
     ("cedar-policy", &["aegis-policy"]),
     ("rusqlite", &["aegis-ledger"]),
     ("clap", &["aegis-cli"]),
+    ("domain", &["aegis-proxy"]),
     ("libc", &["aegis-sys", "aegis-observer", "aegis-sandbox", "aegis-session", "aegis-harness"]),
 ];
 

@@ -8,7 +8,7 @@
 //! That this changes no answer is held by a property test against Cedar with the whole set.
 
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aegis_types::{Action, AgentName, Decision};
 use cedar_policy::{
@@ -17,6 +17,7 @@ use cedar_policy::{
 };
 use foldhash::{HashMap, HashSet};
 
+use crate::plan;
 use crate::request::{Request, Resource, extension_of, is_within, name_of, upwards};
 use crate::set::Policies;
 use crate::sketch::{Anything, Attribute, Outcomes, Reads, Sketch, Sketcher, Test, View, groups};
@@ -111,7 +112,12 @@ pub struct Engine {
     slices: [Slice; Action::ALL.len()],
     authorizer: Authorizer,
     principal: EntityUid,
+    /// Ports of which each stands for those that policies tell apart from others.
+    ports: OnceLock<Vec<u16>>,
 }
+
+/// Ports that stand for all that no policy names.
+const OTHER_PORTS: [u16; 6] = [1, 80, 443, 1_024, 8_080, 65_535];
 
 /// What concerns one action.
 struct Slice {
@@ -246,7 +252,8 @@ impl Engine {
         });
         let principal = uid(&types.agent, subject.agent.as_str());
         let set = policies.hash().into();
-        Ok(Self { policies, subject, set, slices, authorizer: Authorizer::new(), principal })
+        let (authorizer, ports) = (Authorizer::new(), OnceLock::new());
+        Ok(Self { policies, subject, set, slices, authorizer, principal, ports })
     }
 
     /// Returns the policy set.
@@ -268,6 +275,28 @@ impl Engine {
 
     fn slice(&self, action: Action) -> Option<&Slice> {
         self.slices.iter().find(|slice| slice.action == action)
+    }
+
+    /// Says whether the name of a host may be known: whether a connection to it is permitted on any port, as far as that
+    /// can be said before it is known where the name leads. The port that the request has says nothing.
+    #[must_use]
+    pub fn may_know(&self, request: &Request<'_>) -> Arc<Verdict> {
+        let Resource::Host { host, address, .. } = request.resource else { return self.decide(request) };
+        let ports = self.ports.get_or_init(|| {
+            let mut ports = plan::named_ports(self);
+            ports.extend(OTHER_PORTS);
+            ports.into_iter().collect()
+        });
+        let on = |port: &u16| {
+            self.decide(&Request { resource: Resource::Host { host, address, port: *port }, ..*request })
+        };
+        let mut answers = ports.iter().map(on);
+        let mut denied = None;
+        let allowed = answers.find(|verdict| {
+            denied.get_or_insert_with(|| Arc::clone(verdict));
+            verdict.decision == Decision::Allow
+        });
+        allowed.or(denied).unwrap_or_else(|| self.refuse("no port".into()))
     }
 
     /// Answers a request. What goes wrong is an answer as well: Deny, with why.

@@ -355,7 +355,8 @@ fn regions(engine: &Engine, action: Action, socket: Option<bool>) -> Regions {
     Regions { cells }
 }
 
-fn ports(engine: &Engine) -> Vec<Port> {
+/// Returns the ports that policies name.
+pub(crate) fn named_ports(engine: &Engine) -> BTreeSet<u16> {
     let mut numbers = BTreeSet::new();
     for rule in engine.sketches(Action::NetConnect) {
         rule.sketch.atoms(&mut |atom| match atom {
@@ -366,7 +367,11 @@ fn ports(engine: &Engine) -> Vec<Port> {
             _ => {}
         });
     }
-    let each = numbers.into_iter().map(Some).chain([None]);
+    numbers
+}
+
+fn ports(engine: &Engine) -> Vec<Port> {
+    let each = named_ports(engine).into_iter().map(Some).chain([None]);
     let both = each.flat_map(|port| [(false, port), (true, port)]);
     both.map(|(listen, port)| {
         let view = Net { listen, kind: Kind::Port(port) };
