@@ -125,7 +125,9 @@ pub(crate) fn run(plan: &Plan, index: u32) -> io::Result<()> {
         }
     }
     for (what, count) in failures {
-        writeln!(io::stderr(), "worker {index}: not expected, {count} times: {what}")?;
+        // In one piece: other workers write as well.
+        let line = format!("worker {index}: not expected, {count} times: {what}\n");
+        io::stderr().write_all(line.as_bytes())?;
     }
     write_truth(&plan.out.join(format!("truth.{index}.jsonl")), &worker.log.lines)
 }
