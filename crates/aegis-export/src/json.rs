@@ -122,9 +122,15 @@ pub fn resource(resource: &Resource) -> Value {
         Resource::Unix(path) => named("unix", path),
         Resource::Unread(text) => named("unread", text),
         Resource::Net(to) => {
-            let mut object = json!({"host": to.address, "address": to.address, "port": to.port});
-            if let (Some(object), Some(transport)) = (object.as_object_mut(), &to.transport) {
-                object.insert("transport".to_owned(), transport.as_ref().into());
+            let mut object = json!({"host": to.name()});
+            if let Some(object) = object.as_object_mut() {
+                if !to.address.is_empty() {
+                    object.insert("address".to_owned(), to.address.as_str().into());
+                    object.insert("port".to_owned(), to.port.into());
+                }
+                if let Some(transport) = &to.transport {
+                    object.insert("transport".to_owned(), transport.as_ref().into());
+                }
             }
             object
         }

@@ -44,8 +44,7 @@ pub fn resource_text(resource: &Resource) -> String {
         Resource::Path(path) => shown(path.as_bytes()),
         Resource::Unix(path) => format!("unix:{}", shown(path.as_bytes())),
         Resource::Unread(text) => format!("({})", shown(text.as_bytes())),
-        Resource::Net(to) if to.address.contains(':') => format!("[{}]:{}{}", to.address, to.port, over(to)),
-        Resource::Net(to) => format!("{}:{}{}", to.address, to.port, over(to)),
+        Resource::Net(to) => format!("{}{}", shown(to.to_string().as_bytes()), over(to)),
         Resource::Program(program) if program.argv.is_empty() => shown(program.exe.as_bytes()),
         Resource::Program(program) => {
             format!("{} [{}]", shown(program.exe.as_bytes()), command_line(&program.argv))

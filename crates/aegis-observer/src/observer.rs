@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use aegis_sys::memory::Memory;
 use aegis_sys::seccomp::{Notification, RawCall};
 use aegis_types::{
-    Act, Action, Assurance, Clock, Decision, Event, Gap, GapReason, Moment, Outcome, PreImage, Process,
-    Program, Refusal, Resource, Text, Timestamp, What,
+    Act, Action, Assurance, Clock, Decision, Endpoint, Event, Gap, GapReason, Moment, Outcome, PreImage,
+    Process, Program, Refusal, Resource, Text, Timestamp, What,
 };
 
 use foldhash::HashMap;
@@ -59,7 +59,7 @@ pub enum Follows {
 }
 
 /// Where events go.
-pub trait Sink: Send + Sync {
+pub trait Sink: Send + Sync + 'static {
     /// Takes an event; returns once it is safe.
     ///
     /// # Errors
@@ -677,6 +677,39 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         }
     }
 
+    /// Says whether a process may know where a name leads; where it may not, that is recorded. Names that it may know are
+    /// told of by the connections that follow.
+    pub fn may_know(&self, process: Process, name: &str) -> bool {
+        let now = self.clock.now();
+        let to = Endpoint { address: String::new(), host: Some(name.to_owned()), port: 0, transport: None };
+        let mut act = Act {
+            action: Action::NetConnect,
+            assurance: Assurance::Enforced,
+            call: "resolve".into(),
+            count: None,
+            decision: Decision::Observed,
+            direction: None,
+            flags: Vec::new(),
+            folded: false,
+            operation: None,
+            outcome: Outcome::Failed(aegis_sys::errno::name(libc::EACCES)),
+            pre: None,
+            process,
+            resource: Resource::Net(to),
+            policies: Arc::default(),
+            status: None,
+            would: None,
+        };
+        self.judge(&mut act, Vec::new(), now);
+        act.decision = act.would.take().unwrap_or(Decision::Deny);
+        if act.decision == Decision::Allow {
+            return true;
+        }
+        // It is not told whether this is recorded or not.
+        drop(self.record_act(now, act, Follows::Nothing));
+        false
+    }
+
     /// Records what fails whatever the policies say.
     ///
     /// # Errors
@@ -1038,8 +1071,7 @@ fn as_executed(mut call: RawCall) -> RawCall {
 /// Returns a connection's target as one word.
 fn host_of(resource: &Resource) -> String {
     match resource {
-        Resource::Net(to) if to.address.contains(':') => format!("[{}]:{}", to.address, to.port),
-        Resource::Net(to) => format!("{}:{}", to.address, to.port),
+        Resource::Net(to) => to.to_string(),
         Resource::Unix(path) => format!("unix:{}", path.to_string_lossy()),
         Resource::Unread(text) | Resource::Path(text) => text.to_string_lossy().into_owned(),
         Resource::Program(program) => program.exe.to_string_lossy().into_owned(),

@@ -154,7 +154,8 @@ impl Layers {
     pub fn make(hull: &Hull, abi: u32) -> io::Result<Self> {
         let files = Rights::known(abi);
         let bind = hull.listen.is_some();
-        let governs = Governs { files: files.without(Rights::EXECUTE), bind, connect: true, scopes: false };
+        // The agent itself connects nowhere: whoever executes calls does, where the policies permit it.
+        let governs = Governs { files: files.without(Rights::EXECUTE), bind, connect: false, scopes: false };
         let outer = Layer::new(abi, governs)?;
         let own = Layer::new(abi, Governs { files, bind, connect: true, scopes: true })?;
         for (path, rights) in hull.places() {

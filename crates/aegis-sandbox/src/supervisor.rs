@@ -8,6 +8,7 @@
 //! All of this runs on threads in the agent's hull, whose ids are those of the agent.
 
 mod change;
+mod hosts;
 mod names;
 mod open;
 mod processes;
@@ -30,6 +31,7 @@ use aegis_types::{Action, Assurance, Clock, Outcome, Resource, Text};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::network::Network;
 use crate::place::{Found, Object};
 
 /// Runs what may block for long, each on a thread of its own in the agent's hull.
@@ -42,13 +44,16 @@ pub trait Blocking: Send + Sync {
         work: Box<dyn FnOnce() -> Result<OwnedFd, Errno> + Send>,
         close_on_exec: bool,
     );
+
+    /// Answers a call that was put aside.
+    fn answer(&self, parked: Parked, done: Result<i64, Errno>);
 }
 
 /// The ids that stand for what no policy can open.
 pub mod ids {
     /// Processes of Aegis itself.
     pub const PROCESSES: &str = "aegis:process";
-    /// The network, which `run` does not yet open.
+    /// Sockets of families that no policy speaks of.
     pub const NETWORK: &str = "aegis:network";
     /// What tells the kernel itself what to do.
     pub const KERNEL: &str = "aegis:kernel";
@@ -59,7 +64,8 @@ pub mod ids {
 /// Answers the calls of one session.
 pub struct Supervisor<S, C> {
     observer: Arc<Observer<S, C>>,
-    blocking: Box<dyn Blocking>,
+    blocking: Arc<dyn Blocking>,
+    network: Network,
     /// What may be moved hangs on it.
     plan: RwLock<Arc<SandboxPlan>>,
     /// The terminals whose other end was opened within the tree, by their number.
@@ -94,12 +100,14 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     pub fn new(
         observer: Arc<Observer<S, C>>,
         plan: SandboxPlan,
-        blocking: Box<dyn Blocking>,
+        blocking: Arc<dyn Blocking>,
+        network: Network,
         own_processes: bool,
     ) -> Self {
         Self {
             observer,
             blocking,
+            network,
             plan: RwLock::new(Arc::new(plan)),
             terminals: Mutex::default(),
             umasks: Mutex::default(),
@@ -162,7 +170,9 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             }
         }
     }
+}
 
+impl<S: Sink, C: Clock> Supervisor<S, C> {
     fn caller(&self, met: &Met<'_>) -> Caller<'_> {
         // The agent can't have another view than the thread that answers: what changes it is refused.
         Caller {
@@ -402,7 +412,7 @@ const VIEWS: &str = "namespaces, mounts and other roots are refused: paths would
                      to who decides about them";
 const REACHES: &str = "files by handle and typing into a terminal are refused";
 const UNGOVERNED: &str =
-    "sockets that send without a connection are refused: there is no network in `aegis run` yet";
+    "sockets that send without a connection (datagrams, raw packets) and those of other families are refused";
 
 /// Says whether something is there outside of the agent's view and not in it.
 fn is_hidden(resource: &Resource) -> bool {

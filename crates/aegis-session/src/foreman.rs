@@ -158,6 +158,16 @@ impl Blocking for Waiting {
             answer.give(opened, close_on_exec);
         }));
     }
+
+    fn answer(&self, parked: Parked, done: Result<i64, Errno>) {
+        let Some(listener) = self.0.listener.get() else { return };
+        let notification = listener.resume(parked);
+        // A listener that does not work any more is met by those who receive.
+        match done {
+            Ok(value) => drop(notification.value(value)),
+            Err(errno) => drop(notification.refuse(errno.raw_os_error())),
+        }
+    }
 }
 
 /// The answer to a call that waits; given once, also where the thread could not be started.

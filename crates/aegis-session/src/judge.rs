@@ -97,7 +97,7 @@ impl Judge {
             _ => false,
         };
         let ask = |resource: Resource<'_>| {
-            let verdict = engine.decide(&Request {
+            let request = Request {
                 action: act.action,
                 resource,
                 exe: &exe,
@@ -106,7 +106,10 @@ impl Judge {
                 listen: act.direction == Some(Direction::Listen),
                 setuid: flag("SETUID") || flag("SETGID"),
                 existed: &existed,
-            });
+            };
+            // Where it leads is asked for first.
+            let is_name = matches!(&act.resource, On::Net(to) if to.address.is_empty());
+            let verdict = if is_name { engine.may_know(&request) } else { engine.decide(&request) };
             Opinion {
                 would: verdict.decision,
                 policies: Arc::clone(&verdict.policies),
@@ -120,7 +123,7 @@ impl Judge {
             On::Unix(name) => by_names(&name.to_string_lossy(), of_files, &|name| ask(Resource::Unix(name))),
             On::Net(to) => {
                 let address = to.address.parse().ok();
-                ask(Resource::Host { host: &to.address, address, port: to.port })
+                ask(Resource::Host { host: to.name(), address, port: to.port })
             }
             On::Program(program) => {
                 let arguments: Vec<Cow<'_, str>> = program.argv.iter().map(Text::to_string_lossy).collect();

@@ -18,6 +18,7 @@ mod foreman;
 pub mod front;
 pub mod guard;
 mod judge;
+mod network;
 pub mod plan;
 pub mod policies;
 mod policy;

@@ -23,6 +23,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 
 use crate::foreman::{Foreman, Waiting};
 use crate::judge::Judge;
+use crate::network;
 use crate::plan::{Enforce, Plan};
 use crate::policies::with_stack;
 use crate::policy::SessionPolicy;
@@ -344,8 +345,10 @@ impl Session {
         let waiting = Waiting::new(foreman.clone());
         waiting.listen(Arc::clone(&listener));
         self.observer.employ_clerk().map_err(Failure::new)?;
+        let network = network::start(&self.observer, &listener)
+            .map_err(|error| Failure::new(format!("names can't be resolved for the agent: {error}")))?;
         let supervisor =
-            Supervisor::new(Arc::clone(&self.observer), plan, Box::new(waiting.clone()), namespaces);
+            Supervisor::new(Arc::clone(&self.observer), plan, Arc::new(waiting.clone()), network, namespaces);
         let supervisor = Arc::new(supervisor);
         let answering = Arc::clone(&supervisor);
         self.workers.let_answer(Arc::new(move |notification| answering.handle(notification)), foreman);

@@ -167,13 +167,41 @@ pub enum Resource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
-    /// The address as text, IPv6 without brackets.
+    /// The address as text, IPv6 without brackets; empty where a name is asked for.
     pub address: String,
-    /// The port.
+    /// The name that it was found by, in small letters, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The port; 0 where a name is asked for.
     pub port: u16,
     /// `tcp` or `udp`, where it could be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Cow<'static, str>>,
+}
+
+impl Endpoint {
+    /// Makes one of an address.
+    #[must_use]
+    pub fn of(address: std::net::IpAddr, port: u16, transport: Option<&'static str>) -> Self {
+        Self { address: address.to_string(), host: None, port, transport: transport.map(Cow::Borrowed) }
+    }
+
+    /// Returns the name, else the address.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.host.as_deref().unwrap_or(&self.address)
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    /// Writes `NAME:PORT`, without the port where a name is asked for.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.name(), self.port) {
+            (name, 0) if self.address.is_empty() => f.write_str(name),
+            (name, port) if name.contains(':') => write!(f, "[{name}]:{port}"),
+            (name, port) => write!(f, "{name}:{port}"),
+        }
+    }
 }
 
 /// A program with its arguments.

@@ -21,7 +21,7 @@ pub struct Moment {
 }
 
 /// Where time comes from.
-pub trait Clock: Send + Sync {
+pub trait Clock: Send + Sync + 'static {
     /// Reads both clocks.
     fn now(&self) -> Moment;
 }

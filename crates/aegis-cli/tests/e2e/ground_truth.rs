@@ -33,12 +33,8 @@ fn nothing_is_missed_and_nothing_invented() {
 }
 
 /// What `run` refuses, whatever the policies permit, and with which error: the work that needs it can't be done.
-const REFUSED: &[(&str, &str)] = &[
-    ("accepted", "Permission denied"),
-    ("listen", "Permission denied"),
-    ("udp", "Permission denied"),
-    ("unix", "Permission denied"),
-];
+const REFUSED: &[(&str, &str)] =
+    &[("listen", "Permission denied"), ("udp", "Permission denied"), ("unix", "Permission denied")];
 
 /// Does the work under `run`, where everything is permitted that can be. Without namespaces, processes are known by the
 /// same ids inside and outside.
@@ -92,13 +88,9 @@ fn enforced(who: Who, own_processes: bool) {
     let entries = world.entries("truth");
     let refusals = entries.iter().filter(|entry| entry["kind"] == "refusal").count();
     println!("{who:?} {report}\n{} ends compared; not done {not_done:?}; {refusals} refusals", ends.compared);
-    let counted = |words: &[&str]| words.iter().map(|word| not_done.get(*word).unwrap_or(&0)).sum::<usize>();
-    let (refused, denied) = (counted(&["listen", "udp", "unix"]), counted(&["accepted"]));
-    assert!(refused > 100 && denied > 50, "{who:?}: {not_done:?}");
+    let refused: usize = not_done.values().sum();
+    assert!(refused > 100, "{who:?}: {not_done:?}");
     assert!(refusals >= refused, "{who:?}: {refusals} of {refused}");
-    let no_network =
-        entries.iter().filter(|entry| entry["policies"] == serde_json::json!(["aegis:network"])).count();
-    assert!(no_network >= denied, "{who:?}: {no_network} of {denied}");
     let (code, verdict) = world.verdict("truth");
     assert_eq!((code, &verdict["gaps"]), (0, &0.into()), "{verdict}");
 }

@@ -18,6 +18,7 @@ mod enforce;
 mod grade;
 mod ground_truth;
 mod hostile;
+mod network;
 mod plain;
 mod policy;
 mod programs;

@@ -56,6 +56,10 @@ impl World {
         world
     }
 
+    pub(crate) fn who(&self) -> Who {
+        self.who
+    }
+
     /// Gives a file to the world's user.
     pub(crate) fn give(&self, path: &Path) {
         if self.who == Who::Nobody {

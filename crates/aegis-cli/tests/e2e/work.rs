@@ -420,22 +420,6 @@ fn a_terminal_server_of_the_agents_own_works() {
 }
 
 #[test]
-fn what_cannot_be_done_yet_fails_at_once() {
-    for who in everybody() {
-        let world = made(who);
-        let script = "exec 3<>/dev/tcp/127.0.0.1/9";
-        let output = run(&world, &["bash", "-c", script]).output().unwrap();
-        let found = text(&output);
-        assert!(!output.status.success() && found.contains("Permission denied"), "{found}");
-        assert!(found.contains("there is no network in `aegis run` yet"), "{found}");
-        assert!(
-            found.contains("NetConnect 127.0.0.1:9: denied by aegis:network, which no policy can open"),
-            "{found}"
-        );
-    }
-}
-
-#[test]
 fn semaphores_and_shared_memory_of_the_sessions_own_work() {
     for who in everybody() {
         let world = made(who);

@@ -149,7 +149,7 @@ impl Fact {
             Resource::Unread(text) => Subject::Unread(without_ids(text)),
             Resource::Program(program) => Subject::Program(without_ids(&program.exe)),
             Resource::Net(to) => Subject::Net(Box::new((
-                to.address.clone(),
+                to.name().to_owned(),
                 to.port,
                 to.transport.as_ref().map(ToString::to_string),
             ))),
@@ -244,7 +244,7 @@ impl Fact {
             }),
             Subject::Net(to) => {
                 let (address, port, transport) = (**to).clone();
-                Resource::Net(Endpoint { address, port, transport: transport.map(Into::into) })
+                Resource::Net(Endpoint { address, host: None, port, transport: transport.map(Into::into) })
             }
             Subject::Gap(_) | Subject::Refusal(_) | Subject::End(_) => return None,
         })

@@ -74,7 +74,12 @@ fn what_only_one_did_is_told_by_kind() {
         let argv = argv.iter().map(|argument| Text::from(*argument)).collect();
         Resource::Program(Program { argv, argv_omitted: None, exe: "/bin/git".into(), masked: false })
     };
-    let net = Resource::Net(Endpoint { address: "::1".into(), port: 80, transport: Some("tcp".into()) });
+    let net = Resource::Net(Endpoint {
+        address: "::1".into(),
+        host: None,
+        port: 80,
+        transport: Some("tcp".into()),
+    });
     let mut listens = act(Action::NetConnect, Resource::Unix("@a\0b".into()));
     listens.direction = Some(Direction::Listen);
     let mut missing = read("/missing");
@@ -292,7 +297,10 @@ fn names_that_may_mean_something_stay() {
 #[test]
 fn ports_that_the_kernel_chose_are_no_difference() {
     let net = |address: &str, port| {
-        act(Action::NetConnect, Resource::Net(Endpoint { address: address.into(), port, transport: None }))
+        act(
+            Action::NetConnect,
+            Resource::Net(Endpoint { address: address.into(), host: None, port, transport: None }),
+        )
     };
     let listen = |address: &str, port| Act { direction: Some(Direction::Listen), ..net(address, port) };
     let served = |port| vec![listen("0.0.0.0", 0), listen("0.0.0.0", port), net("127.0.0.1", port)];

@@ -176,7 +176,7 @@ impl<S: Sink, C: Clock> Look<'_, S, C> {
                 _ => None,
             }
         });
-        Resource::Net(Endpoint { address: ip.to_string(), port, transport })
+        Resource::Net(Endpoint { address: ip.to_string(), host: None, port, transport })
     }
 
     fn message(&self, looked: &mut Looked, fd: i32, header: u64) {

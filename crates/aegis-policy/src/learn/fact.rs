@@ -95,7 +95,7 @@ pub(super) fn fact_of(act: &Act) -> (Fact, Traits) {
             On::Program(text(&program.exe))
         }
         (Recorded::Unix(name), Action::NetConnect) => On::Unix(text(name)),
-        (Recorded::Net(to), Action::NetConnect) => On::Host(to.address.clone(), to.port),
+        (Recorded::Net(to), Action::NetConnect) => On::Host(to.name().to_owned(), to.port),
         (Recorded::Path(path) | Recorded::Unix(path), _) => On::Nameless(text(path)),
         (Recorded::Program(program), _) => On::Nameless(text(&program.exe)),
         (Recorded::Net(to), _) => On::Nameless(format!("{} port {}", to.address, to.port)),

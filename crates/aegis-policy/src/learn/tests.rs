@@ -41,7 +41,7 @@ fn makes(path: &str) -> Act {
 }
 
 fn net(address: &str, port: u16, listen: bool) -> Act {
-    let to = Endpoint { address: address.into(), port, transport: None };
+    let to = Endpoint { address: address.into(), host: None, port, transport: None };
     Act { direction: listen.then_some(Direction::Listen), ..act(Action::NetConnect, Resource::Net(to)) }
 }
 

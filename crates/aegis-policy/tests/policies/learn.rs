@@ -167,9 +167,12 @@ impl Made {
             (_, 2) => Recorded::Path("pipe:[12]".into()),
             (Action::NetConnect, 3..5) => Recorded::Unix(text),
             (Action::NetConnect, 5) => Recorded::Unix("@name".into()),
-            (Action::NetConnect, _) => {
-                Recorded::Net(Endpoint { address: self.host.into(), port: self.port, transport: None })
-            }
+            (Action::NetConnect, _) => Recorded::Net(Endpoint {
+                address: self.host.into(),
+                host: None,
+                port: self.port,
+                transport: None,
+            }),
             (Action::ProcessSpawn | Action::ProcessExit, _) => Recorded::Program(Program {
                 argv: vec!["x".into()],
                 argv_omitted: None,

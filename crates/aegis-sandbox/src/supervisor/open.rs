@@ -286,10 +286,15 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if !met.fresh && !met.notification.is_valid() {
             return met.notification.proceed().map(|()| None);
         }
-        match self.observer.write(&met, ruling, Some(Outcome::Ok)) {
-            Ok(_) => self.give(met, asked, fd).map(|()| None),
-            Err(_) => met.notification.refuse(libc::EIO).map(|()| None),
+        match (self.observer.write(&met, ruling, Some(Outcome::Ok)), self.in_place_of(text, fd)) {
+            (Ok(_), Ok(fd)) => self.give(met, asked, fd).map(|()| None),
+            _ => met.notification.refuse(libc::EIO).map(|()| None),
         }
+    }
+
+    /// Returns the file that the agent is to read in place of one that it reads.
+    fn in_place_of(&self, path: &[u8], fd: OwnedFd) -> io::Result<OwnedFd> {
+        self.network.stands_for(path).unwrap_or(Ok(fd))
     }
 
     /// Hands an open file over.
@@ -350,10 +355,13 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let changes = asked.flags.contains(OFlags::TRUNC) || asked.is_temporary();
         if !changes {
             return match open_again(asked, object) {
-                Ok(fd) => match self.observer.write(&met, ruling, Some(Outcome::Ok)) {
-                    Ok(_) => self.give(met, asked, fd),
-                    Err(_) => met.notification.refuse(libc::EIO),
-                },
+                Ok(fd) => {
+                    let fd = if asked.writes() { Ok(fd) } else { self.in_place_of(&object.path, fd) };
+                    match (self.observer.write(&met, ruling, Some(Outcome::Ok)), fd) {
+                        (Ok(_), Ok(fd)) => self.give(met, asked, fd),
+                        _ => met.notification.refuse(libc::EIO),
+                    }
+                }
                 Err(errno) => {
                     let errno = errno.raw_os_error();
                     match self.observer.write(&met, ruling, Some(failed(errno))) {

@@ -1,6 +1,7 @@
-//! Sockets. Only Unix sockets with a path are connected yet; every other connection is refused.
+//! Sockets: which family a call means, Unix sockets, binding and listening.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 
 use aegis_observer::arguments::low;
@@ -30,7 +31,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 
     /// Takes the caller's own socket: what is done to it is done to the caller's. It is let go of before the caller goes
     /// on: once that has closed its own, the address is free again.
-    fn own_socket(&self, met: &Met<'_>) -> Result<OwnedFd, Errno> {
+    pub(super) fn own_socket(&self, met: &Met<'_>) -> Result<OwnedFd, Errno> {
         let fd = met.arguments().descriptor(0);
         let held = pidfd_getfd(&*met.pidfd, fd, PidfdGetfdFlags::empty())?;
         let stat = rustix::fs::fstat(&held)?;
@@ -43,7 +44,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     }
 
     pub(super) fn connect(&self, met: Met<'_>) -> io::Result<()> {
-        let (address, _) = match self.address(&met) {
+        let (address, bytes) = match self.address(&met) {
             Ok(address) => address,
             Err(errno) => return met.notification.refuse(errno.raw_os_error()),
         };
@@ -51,12 +52,11 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Address::Path(path) => path,
             Address::Abstract(name) => return self.connect_abstract(met, &name),
             Address::Internet(ip, port) => {
-                let to = Endpoint { address: ip.to_string(), port, transport: None };
-                return self.no_network(met, Resource::Net(to));
+                return self.connect_host(met, &self.network, socket_address(ip, port, &bytes));
             }
-            Address::None => return met.notification.refuse(libc::EACCES),
+            Address::None => return self.disconnect(met, &bytes),
             Address::Kernel | Address::Other(_) => {
-                return self.no_network(met, Resource::Unread(Text::from("an address of another family")));
+                return self.other_family(met, Resource::Unread(Text::from("an address of another family")));
             }
         };
         let found = find(&self.caller(&met), Base::Directory, &path, true, ResolveFlags::empty());
@@ -81,6 +81,20 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         self.effect(met, ruling, move || patiently(&socket, || rustix::net::connect(&socket, &address)))
     }
 
+    /// Takes a socket's peer away, where an address says that none is meant (`connect(2)`).
+    fn disconnect(&self, met: Met<'_>, address: &[u8]) -> io::Result<()> {
+        let is_unspecified = address.get(..2).is_some_and(|family| family == [0, 0]);
+        let done = if is_unspecified {
+            self.own_socket(&met).and_then(|socket| rustix::net::connect_unspec(&socket))
+        } else {
+            Err(Errno::INVAL)
+        };
+        match done {
+            Ok(()) => met.notification.value(0),
+            Err(errno) => met.notification.refuse(errno.raw_os_error()),
+        }
+    }
+
     fn connect_abstract(&self, met: Met<'_>, name: &[u8]) -> io::Result<()> {
         let shown = [b"@", name].concat();
         let ruling = self.rule(&met, vec![Draft::new(Action::NetConnect, Resource::Unix(Text::new(shown)))]);
@@ -94,10 +108,10 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         self.effect(met, ruling, move || patiently(&socket, || rustix::net::connect(&socket, &address)))
     }
 
-    fn no_network(&self, met: Met<'_>, to: Resource) -> io::Result<()> {
+    fn other_family(&self, met: Met<'_>, to: Resource) -> io::Result<()> {
         let mut ruling = self.rule(&met, vec![Draft::new(Action::NetConnect, to)]);
         ruling.forbid(ids::NETWORK);
-        self.observer.tell_once(NO_NETWORK);
+        self.observer.tell_once(OTHER_FAMILY);
         self.deny(met, ruling)
     }
 
@@ -156,26 +170,15 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 })
             }
             Address::Internet(ip, port) => {
-                let to = Endpoint { address: ip.to_string(), port, transport: Some("tcp".into()) };
+                let to = Endpoint::of(ip, port, Some("tcp"));
                 let ruling = self.rule(&met, listens(Resource::Net(to)));
-                let address = std::net::SocketAddr::new(ip, port);
-                // The zone of a link-local address is in the bytes only.
-                let scope = bytes.get(24..28).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
-                self.effect(met, ruling, move || {
-                    match address {
-                        std::net::SocketAddr::V6(mut v6) => {
-                            v6.set_scope_id(scope);
-                            rustix::net::bind(&socket, &v6)
-                        }
-                        std::net::SocketAddr::V4(v4) => rustix::net::bind(&socket, &v4),
-                    }
-                    .map(|()| 0)
-                })
+                let address = socket_address(ip, port, &bytes);
+                self.effect(met, ruling, move || rustix::net::bind(&socket, &address).map(|()| 0))
             }
             // A name that the kernel chooses, which nobody finds (unix(7)).
             Address::None => met.notification.refuse(libc::EACCES),
             Address::Kernel | Address::Other(_) => {
-                self.no_network(met, Resource::Unread(Text::from("an address of another family")))
+                self.other_family(met, Resource::Unread(Text::from("an address of another family")))
             }
         }
     }
@@ -203,12 +206,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     /// Returns what a socket would be listened on.
     fn listened(&self, socket: &OwnedFd) -> Result<Resource, Errno> {
         let address = rustix::net::getsockname(socket)?;
-        if let Ok(inet) = std::net::SocketAddr::try_from(address.clone()) {
+        if let Ok(inet) = SocketAddr::try_from(address.clone()) {
             let transport = match rustix::net::sockopt::socket_type(socket)? {
                 rustix::net::SocketType::STREAM => Some("tcp".into()),
                 _ => None,
             };
-            let to = Endpoint { address: inet.ip().to_string(), port: inet.port(), transport };
+            let to = Endpoint { address: inet.ip().to_string(), host: None, port: inet.port(), transport };
             return Ok(Resource::Net(to));
         }
         let Ok(unix) = SocketAddrUnix::try_from(address) else {
@@ -225,6 +228,18 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             (None, None) => return Err(Errno::INVAL),
         };
         Ok(Resource::Unix(Text::new(name)))
+    }
+}
+
+/// Returns an address with all that is in its bytes only: the zone of a link-local one, and the flow.
+fn socket_address(ip: IpAddr, port: u16, bytes: &[u8]) -> SocketAddr {
+    let number = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).unwrap_or_default();
+    match ip {
+        IpAddr::V4(ip) => SocketAddr::from((ip, port)),
+        IpAddr::V6(ip) => {
+            let (flow, zone) = (u32::from_be_bytes(number(4)), u32::from_ne_bytes(number(24)));
+            SocketAddrV6::new(ip, port, flow, zone).into()
+        }
     }
 }
 
@@ -262,5 +277,4 @@ fn patiently(socket: &OwnedFd, connect: impl Fn() -> Result<(), Errno>) -> Resul
     done.map(|()| 0)
 }
 
-const NO_NETWORK: &str =
-    "there is no network in `aegis run` yet: every connection but to Unix sockets is refused";
+const OTHER_FAMILY: &str = "sockets of other families than IPv4, IPv6 and Unix are refused";

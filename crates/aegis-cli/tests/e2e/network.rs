@@ -1,0 +1,216 @@
+//! Hosts by name, in a network of the test's own.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::support::{NOBODY, Who, World, everybody, text};
+
+/// A public address, of this machine in the test's network.
+const PUBLIC: &str = "93.184.216.34";
+const PUBLIC6: &str = "2606:4700::1111";
+
+/// A machine with a network of its own, in which a name server knows some names.
+struct Lab {
+    world: World,
+}
+
+impl Lab {
+    /// Makes one whose configuration permits hosts.
+    fn new(who: Who, allowed: &[&str]) -> Self {
+        let world = World::new(who);
+        let init =
+            world.aegis(&["init", "me", "--policy", "project", "--dir"]).arg(world.work()).output().unwrap();
+        assert!(init.status.success(), "{}", text(&init));
+        let settings = world.home().join("me/aegis.toml");
+        let written = std::fs::read_to_string(&settings).unwrap();
+        assert!(written.contains("allowed_network = []"), "{written}");
+        let changed =
+            written.replace("allowed_network = []", &format!("allowed_network = {}", json!(allowed)));
+        std::fs::write(&settings, changed).unwrap();
+        std::fs::write(world.work().join("lab.py"), include_str!("network/lab.py")).unwrap();
+        Self { world }
+    }
+
+    /// A command in the network, without `aegis`.
+    fn plain(&self, command: &[&str]) -> Command {
+        let uid = match self.world.who() {
+            Who::Me => 0,
+            Who::Nobody => NOBODY,
+        };
+        let settings = json!({
+            "uid": uid,
+            "folder": self.world.path("bin"),
+            "addresses": [format!("{PUBLIC}/32"), format!("{PUBLIC6}/128"), "10.7.7.7/32"],
+            "names": {
+                "known.example": [PUBLIC, PUBLIC6],
+                "other.example": [PUBLIC],
+                "inside.example": ["10.7.7.7", "127.0.0.1"],
+            },
+        });
+        let mut lab = Command::new("/usr/bin/python3");
+        lab.arg(self.world.work().join("lab.py")).arg(settings.to_string()).args(command);
+        let environment = self.world.command("true");
+        lab.env_clear().envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        lab.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").current_dir(self.world.work());
+        lab
+    }
+
+    fn run(&self, command: &[&str]) -> Output {
+        let aegis = self.world.path("bin/aegis");
+        let run = [aegis.to_str().unwrap(), "run", "--config", "me", "--"];
+        self.plain(&[&run[..], command].concat()).output().unwrap()
+    }
+
+    /// The names that the machine's name server was asked for.
+    fn queries(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.world.path("bin/queries")).unwrap_or_default();
+        let mut names: Vec<String> =
+            text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The connections that were recorded, as host, address and port, with what was decided.
+    fn connections(&self) -> Vec<(Value, Value)> {
+        let entries = self.world.entries("me");
+        let found = entries
+            .iter()
+            .filter(|entry| entry["action"] == "NetConnect" && !entry["resource"]["host"].is_null());
+        found.map(|entry| (entry["resource"].clone(), entry["decision"].clone())).collect()
+    }
+}
+
+/// Programs that fetch a page of `http://HOST:8080/`, with nothing set for them.
+const PROGRAMS: [(&str, &[&str]); 4] = [
+    ("curl", &["curl", "-sS", "http://HOST:8080/"]),
+    ("wget", &["wget", "-q", "-t", "1", "-O", "-", "http://HOST:8080/"]),
+    (
+        "python",
+        &[
+            "/usr/bin/python3",
+            "-c",
+            "import urllib.request as r; print(r.urlopen('http://HOST:8080/').read().decode())",
+        ],
+    ),
+    (
+        "node",
+        &[
+            "node",
+            "-e",
+            "fetch('http://HOST:8080/').then(r=>r.text()).then(console.log,e=>{console.error(e.cause);process.exit(1)})",
+        ],
+    ),
+];
+
+#[test]
+fn a_permitted_name_is_fetched_from_and_another_is_not() {
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example:8080"]);
+        for (name, program) in PROGRAMS {
+            let of = |host: &str| -> Vec<String> {
+                program.iter().map(|word| word.replace("HOST", host)).collect()
+            };
+            let permitted = of("known.example");
+            let output = lab.run(&permitted.iter().map(String::as_str).collect::<Vec<_>>());
+            let found = text(&output);
+            assert!(output.status.success() && found.contains("host known.example:8080"), "{name}: {found}");
+            let denied = of("secret-in-a-name.other.example");
+            let output = lab.run(&denied.iter().map(String::as_str).collect::<Vec<_>>());
+            let found = text(&output);
+            assert!(!output.status.success(), "{name}: {found}");
+            assert!(
+                found.contains("NetConnect secret-in-a-name.other.example: no policy permits it"),
+                "{name}: {found}"
+            );
+        }
+        assert_eq!(lab.queries(), ["known.example"], "what may not be known is asked of nobody");
+        let connections = lab.connections();
+        let permitted = json!({"host": "known.example", "address": PUBLIC, "port": 8080, "transport": "tcp"});
+        assert!(connections.contains(&(permitted, json!("allow"))), "{connections:#?}");
+        let denied = json!({"host": "secret-in-a-name.other.example"});
+        assert!(connections.contains(&(denied, json!("deny"))), "{connections:#?}");
+        assert_eq!(lab.world.verdict("me").0, 0);
+    }
+}
+
+/// A program of Python, with what it prints.
+fn python(lab: &Lab, program: &str) -> (bool, String) {
+    let output = lab.run(&["/usr/bin/python3", "-c", program]);
+    (output.status.success(), text(&output))
+}
+
+#[test]
+fn an_address_is_what_the_names_say_that_stood_for_it() {
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example"]);
+        let (done, found) =
+            python(&lab, &format!("import socket; socket.create_connection(('{PUBLIC}', 8080))"));
+        assert!(
+            !done && found.contains(&format!("NetConnect {PUBLIC}:8080: no policy permits it")),
+            "{found}"
+        );
+        let after = format!(
+            "import socket; socket.getaddrinfo('KNOWN.example.', 1); socket.create_connection(('{PUBLIC}', 8080))
+socket.create_connection(('{PUBLIC6}', 8080)); socket.create_connection(('::ffff:{PUBLIC}', 8080))
+try: socket.getaddrinfo('other.example', 1); print('known')
+except socket.gaierror as error: print('other:', error.errno == socket.EAI_NONAME)"
+        );
+        let (done, found) = python(&lab, &after);
+        assert!(done && found.contains("other: True"), "{found}");
+        assert_eq!(lab.queries(), ["known.example"]);
+    }
+}
+
+#[test]
+fn a_name_opens_nothing_within_this_network() {
+    for who in everybody() {
+        let fetch = &["curl", "-sS", "http://inside.example:8080/"][..];
+        let lab = Lab::new(who, &["inside.example"]);
+        let found = text(&lab.run(fetch));
+        assert!(found.contains("NetConnect 10.7.7.7:8080: no policy permits it"), "{found}");
+        assert!(found.contains("NetConnect localhost:8080: no policy permits it"), "{found}");
+        let lab = Lab::new(who, &["inside.example", "10.0.0.0/8"]);
+        let found = text(&lab.run(fetch));
+        assert!(found.contains("host inside.example:8080"), "{found}");
+        // An address says nothing of its names.
+        let lab = Lab::new(who, &["10.0.0.0/8"]);
+        assert!(!lab.run(fetch).status.success());
+        assert!(lab.queries().is_empty());
+    }
+}
+
+#[test]
+fn this_machine_is_meant_by_all_its_names() {
+    for who in everybody() {
+        let hosts = ["localhost", "127.0.0.1", "0.0.0.0"];
+        let open = Lab::new(who, &["localhost:8080"]);
+        let closed = Lab::new(who, &["known.example"]);
+        for host in hosts {
+            let fetch = ["curl", "-sS", "-4", &format!("http://{host}:8080/")];
+            let found = text(&open.run(&fetch));
+            assert!(found.contains(&format!("host {host}:8080")), "{found}");
+            let found = text(&closed.run(&fetch));
+            assert!(found.contains("NetConnect localhost:8080: no policy permits it"), "{host}: {found}");
+        }
+    }
+}
+
+#[test]
+fn connections_end_as_without() {
+    for who in everybody() {
+        let lab = Lab::new(who, &["0.0.0.0/0", "::/0"]);
+        let script = lab.world.work().join("calls.py");
+        std::fs::write(&script, include_str!("network/calls.py")).unwrap();
+        let program = ["/usr/bin/python3", script.to_str().unwrap(), "127.0.0.1"];
+        let plain = lab.plain(&program).output().unwrap();
+        assert!(plain.status.success(), "{}", text(&plain));
+        let run = lab.run(&program);
+        let lines = |output: &Output| {
+            String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&plain), lines(&run), "{}", text(&run));
+        assert_eq!(lab.world.verdict("me").0, 0);
+    }
+}

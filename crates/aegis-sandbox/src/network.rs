@@ -1,0 +1,116 @@
+//! What a session has for its network: a resolver, the names that were asked for, and who waits for connections.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aegis_proxy::resolver::ADDRESS;
+use aegis_proxy::{Book, Connector, Resolver};
+use aegis_sys::outside;
+use aegis_types::Process;
+use rustix::fs::{MemfdFlags, OFlags};
+
+/// The machine's own file of name servers, and that of hosts (`resolv.conf(5)`, `hosts(5)`).
+pub const SERVERS: &str = "/etc/resolv.conf";
+/// The machine's own file of hosts.
+pub const HOSTS: &str = "/etc/hosts";
+
+/// The port of name servers.
+const NAMES: u16 = 53;
+
+/// The most of those who ask for names that are remembered; beyond, all are forgotten.
+const ASKERS_MAX: usize = 4_096;
+
+/// Which process asks for names from which port.
+#[derive(Debug, Default)]
+pub struct Askers(Mutex<HashMap<(bool, u16), Process>>);
+
+impl Askers {
+    fn add(&self, by_stream: bool, port: u16, process: Process) {
+        let mut askers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if askers.len() >= ASKERS_MAX {
+            askers.clear();
+        }
+        askers.insert((by_stream, port), process);
+    }
+
+    /// Returns who asks from a port, where that is known.
+    #[must_use]
+    pub fn of(&self, by_stream: bool, port: u16) -> Option<Process> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(by_stream, port)).cloned()
+    }
+}
+
+/// The network of a session.
+#[derive(Debug)]
+pub struct Network {
+    /// Which names stood for which addresses.
+    pub(crate) book: Arc<Book>,
+    pub(crate) connector: Arc<Connector>,
+    resolver: Resolver,
+    askers: Arc<Askers>,
+    /// The paths of the file of name servers, links resolved and not.
+    files: Vec<Vec<u8>>,
+}
+
+impl Network {
+    /// Makes one of its parts.
+    #[must_use]
+    pub fn new(resolver: Resolver, book: Arc<Book>, askers: Arc<Askers>, connector: Arc<Connector>) -> Self {
+        let mut files = vec![SERVERS.as_bytes().to_vec()];
+        files.extend(std::fs::canonicalize(SERVERS).ok().map(|path| path.into_os_string().into_vec()));
+        Self { book, connector, resolver, askers, files }
+    }
+
+    /// Returns what a file holds for the agent, where that is not what it holds: the one that names the resolver.
+    pub(crate) fn stands_for(&self, path: &[u8]) -> Option<io::Result<OwnedFd>> {
+        self.files.iter().any(|file| file == path).then(|| in_memory(path, self.resolver.file().as_bytes()))
+    }
+
+    /// Returns where the session's resolver is heard, for an address by which it is known.
+    pub(crate) fn resolver_at(&self, to: SocketAddr, by_stream: bool) -> Option<SocketAddr> {
+        if to.ip().to_canonical() != IpAddr::V4(ADDRESS) || to.port() != NAMES {
+            return None;
+        }
+        let at = if by_stream { self.resolver.streams() } else { self.resolver.datagrams() };
+        Some(match to {
+            SocketAddr::V4(_) => at,
+            SocketAddr::V6(_) => (ADDRESS.to_ipv6_mapped(), at.port()).into(),
+        })
+    }
+
+    /// Remembers who asks by a socket.
+    pub(crate) fn asks(&self, socket: &OwnedFd, by_stream: bool, process: &Process) {
+        let address = rustix::net::getsockname(socket).ok().and_then(|name| SocketAddr::try_from(name).ok());
+        if let Some(address) = address {
+            self.askers.add(by_stream, address.port(), process.clone());
+        }
+    }
+}
+
+/// Returns the address that the kernel takes one for: none at all is this machine (`ip(7)`).
+pub(crate) fn meant(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    }
+}
+
+/// Makes a file that is only read and only in memory.
+fn in_memory(path: &[u8], content: &[u8]) -> io::Result<OwnedFd> {
+    let name = Path::new(OsStr::from_bytes(path)).file_name().unwrap_or_default();
+    let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(outside::open(&format!("self/fd/{}", file.as_raw_fd()), flags)?)
+}
