@@ -65,18 +65,19 @@ fn serve(w: &mut Worker, first: SocketAddr, kind: SocketType) -> io::Result<(Own
     loop {
         let socket = socket_for(&at, kind)?;
         set_socket_reuseaddr(&socket, stream)?;
-        match w.log.reached("bind", Resource::Net(at), Some(Direction::Listen), bind(&socket, &at)) {
+        let mut served =
+            w.log.reached("bind", Resource::Net(at), Some(Direction::Listen), bind(&socket, &at));
+        if served.is_ok() && stream {
+            // Two may be bound to one port that may be used again; one of them listens.
+            let listening = rustix::net::listen(&socket, 8);
+            served = w.log.reached("listen on TCP", Resource::Net(at), Some(Direction::Listen), listening);
+        }
+        match served {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && at.port() < first.port() + 100 => {
                 at.set_port(at.port() + 1);
-                continue;
             }
-            bound => bound?,
+            served => return served.map(|()| (socket, at)),
         }
-        if stream {
-            let listening = rustix::net::listen(&socket, 8);
-            w.log.reached("listen on TCP", Resource::Net(at), Some(Direction::Listen), listening)?;
-        }
-        return Ok((socket, at));
     }
 }
 
