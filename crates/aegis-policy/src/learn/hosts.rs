@@ -32,9 +32,11 @@ impl Hosts<'_> {
         let name = |(address, port): &(&str, u16)| {
             Resource::Host { host: address, address: None, port: *port }.id().into_owned()
         };
-        let (own, connected): (Vec<_>, Vec<_>) = self
-            .connected
-            .iter()
+        // A name that was asked for, and by which no connection came about: on which port is not known.
+        let is_name = |(host, port): &(&str, u16)| *port == 0 && host.parse::<IpAddr>().is_err();
+        let (names, connected): (Vec<_>, Vec<_>) = self.connected.iter().copied().partition(is_name);
+        let (own, connected): (Vec<_>, Vec<_>) = connected
+            .into_iter()
             .partition(|(address, port)| has_own_servers && is_own(address) && is_chosen(*port));
         // Who binds to port 0 lets the kernel choose.
         let (chosen, listened): (Vec<_>, Vec<_>) = self
@@ -43,7 +45,10 @@ impl Hosts<'_> {
             .partition(|(address, port)| is_chosen(*port) && self.listened.contains(&(*address, 0)));
         let mut parts = Vec::new();
         if !connected.is_empty() {
-            parts.push(by_name(false, &connected.into_iter().map(name).collect()));
+            parts.push(by_name(false, &connected.iter().map(name).collect()));
+        }
+        if !names.is_empty() {
+            parts.push(by_host(&names.iter().map(|(host, _)| *host).collect()));
         }
         if !own.is_empty() {
             parts.push(own_servers());
@@ -68,6 +73,15 @@ fn by_name(listen: bool, names: &BTreeSet<String>) -> String {
     let literals: Vec<String> = names.iter().map(|name| literal(name)).collect();
     let condition = format!("{} && {}.contains(resource)", direction(listen), list(&literals));
     policy(id, "permit", &[comment.to_owned()], &network(), Some(&condition), None)
+}
+
+/// Returns a policy that permits connections to hosts on any port.
+fn by_host(names: &BTreeSet<&str>) -> String {
+    let literals: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    let condition =
+        format!("{} && resource has host && {}.contains(resource.host)", direction(false), list(&literals));
+    let comment = "Finds these hosts, and connects to them on any port: it was not let know where they are.";
+    policy("names", "permit", &[comment.to_owned()], &network(), Some(&condition), None)
 }
 
 /// Returns the policy for the sessions' own servers, on ports that the kernel chose.
