@@ -1,10 +1,11 @@
 //! Hosts by name, in a network of the test's own.
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{NOBODY, Who, World, everybody, text};
+use crate::support::{NOBODY, Who, World, everybody, text, until};
 
 /// A public address, of this machine in the test's network.
 const PUBLIC: &str = "93.184.216.34";
@@ -132,6 +133,12 @@ fn a_permitted_name_is_fetched_from_and_another_is_not() {
         let denied = json!({"host": "secret-in-a-name.other.example"});
         assert!(connections.contains(&(denied, json!("deny"))), "{connections:#?}");
         assert_eq!(lab.world.verdict("me").0, 0);
+        let entries = lab.world.entries("me");
+        let asked = entries.iter().find(|entry| entry["call"] == "resolve").unwrap();
+        assert!(asked["process"]["exe"].as_str().unwrap().ends_with("/curl"), "{asked}");
+        let learned = lab.world.stdout(&["policy", "learn", asked["session"].as_str().unwrap(), "--denied"]);
+        assert!(learned.contains("\"secret-in-a-name.other.example\""), "{learned}");
+        assert!(learned.contains(".contains(resource.host)"), "{learned}");
     }
 }
 
@@ -212,5 +219,55 @@ fn connections_end_as_without() {
         };
         assert_eq!(lines(&plain), lines(&run), "{}", text(&run));
         assert_eq!(lab.world.verdict("me").0, 0);
+    }
+}
+
+/// How often an address is connected to that changes meanwhile, unless `AEGIS_TEST_FLIPS` says otherwise.
+const FLIPS: usize = 10_000;
+
+#[test]
+fn an_address_that_changes_leads_nowhere_else() {
+    let flips = std::env::var("AEGIS_TEST_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(FLIPS);
+    for who in everybody() {
+        let lab = Lab::new(who, &["127.0.0.1:7001"]);
+        let (source, program) = (lab.world.path("bin/flip.c"), lab.world.work().join("flip-port"));
+        std::fs::write(&source, include_str!("network/flip.c")).unwrap();
+        let made =
+            Command::new("cc").args(["-O2", "-pthread", "-o"]).args([&program, &source]).output().unwrap();
+        assert!(made.status.success(), "{}", text(&made));
+        let output = lab.run(&[program.to_str().unwrap(), "7001", "7002", &flips.to_string()]);
+        assert!(output.status.success(), "{}", text(&output));
+        let counts: Value = serde_json::from_slice(&output.stdout).unwrap();
+        println!("{who:?}: {counts}");
+        assert_eq!((&counts["escapes"], &counts["other"]), (&json!(0), &json!(0)), "{counts}");
+        let count = |name: &str| usize::try_from(counts[name].as_u64().unwrap()).unwrap();
+        assert_eq!(count("done") + count("denied"), flips);
+        assert!(count("done") > flips / 20 && count("denied") > flips / 20, "it was no race: {counts}");
+    }
+}
+
+#[test]
+fn connections_that_never_come_about_hold_nothing_up() {
+    for who in everybody() {
+        let lab = Lab::new(who, &["127.0.0.0/8"]);
+        let script = lab.world.work().join("many.py");
+        std::fs::write(&script, include_str!("network/many.py")).unwrap();
+        let aegis = lab.world.path("bin/aegis");
+        let run = [aegis.to_str().unwrap(), "run", "--config", "me", "--"];
+        let program = ["/usr/bin/python3", script.to_str().unwrap()];
+        let mut command = lab.plain(&[&run[..], &program].concat());
+        let mut running =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "killed");
+        let live = std::fs::read_dir(lab.world.home().join("run")).unwrap();
+        let session: Vec<String> = live
+            .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("pid")).ok())
+            .collect();
+        let held = || std::fs::read_dir(format!("/proc/{}/fd", session[0])).unwrap().count();
+        until("what the dead held is let go of", || held() < 100);
+        running.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "done");
+        assert!(running.wait().unwrap().success());
     }
 }
