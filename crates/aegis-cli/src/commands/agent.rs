@@ -153,7 +153,10 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
             let found = trial.finish().map_err(|e| failed("what can be enforced can't be tried", &e))?;
             let enforcing = enforcement(home, &configuration, &start_in, &found, degraded)?;
             if !options.quiet {
-                say(&format!("{}; hosts by name and address, no datagrams (UDP) yet", enforcing.sentence));
+                say(&format!(
+                    "{}; hosts are decided on by name, and datagrams (UDP) are refused",
+                    enforcing.sentence
+                ));
             }
             Some(enforcing)
         }
