@@ -10,7 +10,6 @@ use aegis_proxy::connector::Callers;
 use aegis_proxy::{Asked, Book, Connector, Names, Resolver};
 use aegis_sandbox::network::{Askers, HOSTS, Network, SERVERS};
 use aegis_sys::seccomp::Listener;
-use aegis_types::{Process, Text};
 
 use crate::process::SessionObserver;
 
@@ -34,9 +33,10 @@ struct Known {
 
 impl Names for Known {
     fn may_know(&self, asked: Asked<'_>) -> bool {
-        let nobody = || Process { exe: Arc::new(Text::from("")), pid: 0, ppid: 0, tid: 0 };
-        let process = self.askers.of(asked.by_stream, asked.from.port()).unwrap_or_else(nobody);
-        self.observer.may_know(process, asked.name)
+        // The socket is open to every program of this machine. Who is of the session was connected by its supervisor, before
+        // it could ask.
+        let process = self.askers.of(asked.by_stream, asked.from.port());
+        process.is_some_and(|process| self.observer.may_know(process, asked.name))
     }
 }
 

@@ -271,3 +271,35 @@ fn connections_that_never_come_about_hold_nothing_up() {
         assert!(running.wait().unwrap().success());
     }
 }
+
+#[test]
+fn the_resolver_answers_nobody_else() {
+    // Asks the resolver on a port for a name by a stream, and prints the code of its answer.
+    const ASKS: &str = "import socket, struct, sys
+query = b'\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\5known\\7example\\0\\0\\1\\0\\1'
+with socket.create_connection(('127.0.0.53', int(sys.argv[1]))) as one:
+    one.sendall(struct.pack('>H', len(query)) + query)
+    print('code', one.recv(100)[5] & 15, one.getpeername()[1], flush=True)
+    sys.stdin.readline()";
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example"]);
+        let (inside, outside) = (lab.world.work().join("asks.py"), lab.world.work().join("asks-outside.sh"));
+        std::fs::write(&inside, ASKS).unwrap();
+        let script = "mkfifo said go
+            \"$1\" run --quiet --config me -- /usr/bin/python3 \"$2\" 53 < go > said &
+            exec 3> go 4< said
+            read word code port <&4
+            echo \"inside $code\"
+            echo | /usr/bin/python3 \"$2\" $port
+            echo >&3; wait";
+        std::fs::write(&outside, script).unwrap();
+        let aegis = lab.world.path("bin/aegis");
+        let program = ["sh", outside.to_str().unwrap(), aegis.to_str().unwrap(), inside.to_str().unwrap()];
+        let output = lab.plain(&program).output().unwrap();
+        let found = text(&output);
+        assert!(found.contains("inside 0\n") && found.contains("code 3 "), "{found}");
+        // Nor does it tell anybody that it was asked.
+        assert_eq!(lab.queries(), ["known.example"]);
+        assert!(lab.world.entries("me").iter().all(|entry| entry["call"] != "resolve"));
+    }
+}
