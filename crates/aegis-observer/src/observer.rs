@@ -762,11 +762,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     ///
     /// # Errors
     /// The thread can't be started.
-    pub fn employ_clerk(self: &Arc<Self>) -> std::io::Result<()>
-    where
-        S: 'static,
-        C: Clock + Send + Sync + 'static,
-    {
+    pub fn employ_clerk(self: &Arc<Self>) -> std::io::Result<()> {
         let (clerk, jobs) = Clerk::new();
         let observer = Arc::clone(self);
         std::thread::Builder::new().name("clerk".into()).stack_size(256 << 10).spawn(move || {

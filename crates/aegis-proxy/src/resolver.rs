@@ -1,22 +1,18 @@
 //! A resolver of a session's own.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::book::{Book, canonical};
-use crate::message::{self, MESSAGE_MAX, Query, Refusal};
+use crate::message::{self, Query, Refusal};
 use crate::upstream::Upstream;
 
 /// The address that programs find in `resolv.conf`. On this one, and not on another, since some resolvers drop answers
 /// that come from elsewhere than they asked (c-ares).
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
-
-/// The most queries that wait for an answer of the machine's name servers at once.
-const BUSY_MAX: usize = 128;
 
 /// The most streams of queries at once.
 const STREAMS_MAX: usize = 32;
@@ -31,8 +27,6 @@ pub struct Asked<'a> {
     pub name: &'a str,
     /// Where the query came from.
     pub from: SocketAddr,
-    /// It came by a stream.
-    pub by_stream: bool,
 }
 
 /// Who knows what may be known.
@@ -45,7 +39,6 @@ pub trait Names: Send + Sync {
 /// A resolver that serves, on threads of its own that live as long as the process.
 #[derive(Debug)]
 pub struct Resolver {
-    datagrams: SocketAddr,
     streams: SocketAddr,
     served: Arc<Served>,
 }
@@ -54,7 +47,6 @@ struct Served {
     names: Box<dyn Names>,
     book: Arc<Book>,
     upstream: Upstream,
-    busy: AtomicUsize,
     stack: usize,
 }
 
@@ -71,26 +63,12 @@ impl Resolver {
     /// # Errors
     /// No socket or thread can be had.
     pub fn start(names: Box<dyn Names>, book: Arc<Book>, file: PathBuf, stack: usize) -> io::Result<Self> {
-        let datagrams = UdpSocket::bind((ADDRESS, 0))?;
         let streams = TcpListener::bind((ADDRESS, 0))?;
-        let served = Served { names, book, upstream: Upstream::new(file), busy: AtomicUsize::new(0), stack };
-        let resolver = Self {
-            datagrams: datagrams.local_addr()?,
-            streams: streams.local_addr()?,
-            served: Arc::new(served),
-        };
-        let datagrams = Arc::new(datagrams);
+        let served = Served { names, book, upstream: Upstream::new(file), stack };
+        let resolver = Self { streams: streams.local_addr()?, served: Arc::new(served) };
         let served = Arc::clone(&resolver.served);
-        resolver.served.thread("names", move || served.serve_datagrams(&datagrams))?;
-        let served = Arc::clone(&resolver.served);
-        resolver.served.thread("names-stream", move || served.serve_streams(&streams))?;
+        resolver.served.thread("names", move || served.serve_streams(&streams))?;
         Ok(resolver)
-    }
-
-    /// Returns where queries in datagrams are heard.
-    #[must_use]
-    pub fn datagrams(&self) -> SocketAddr {
-        self.datagrams
     }
 
     /// Returns where queries by a stream are heard.
@@ -107,57 +85,9 @@ impl Resolver {
     }
 }
 
-/// One of those that are counted; it counts until it is let go of.
-struct Busy(Arc<Served>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Served {
     fn thread(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         std::thread::Builder::new().name(name.into()).stack_size(self.stack).spawn(work).map(drop)
-    }
-
-    fn busy(self: &Arc<Self>) -> Option<Busy> {
-        let busy = self.busy.fetch_add(1, Ordering::Relaxed);
-        let one = Busy(Arc::clone(self));
-        (busy < BUSY_MAX).then_some(one)
-    }
-
-    fn serve_datagrams(self: &Arc<Self>, socket: &Arc<UdpSocket>) {
-        let mut buffer = vec![0; MESSAGE_MAX];
-        loop {
-            // What another's answer could not be sent to says nothing of this one (ECONNREFUSED).
-            let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
-            let bytes = buffer.get(..length).unwrap_or_default();
-            let query = match self.admit(bytes, from, false) {
-                Some(Ok(query)) => query,
-                Some(Err(answer)) => {
-                    // Who asked may have gone.
-                    drop(socket.send_to(&answer, from));
-                    continue;
-                }
-                None => continue,
-            };
-            let (asked, work) = (bytes.to_vec(), Arc::clone(self));
-            let (socket, busy) = (Arc::clone(socket), self.busy());
-            let answer = move || {
-                let answer = if busy.is_some() { work.answer(&query, &asked, false) } else { None };
-                let failed = || message::refuse(&asked, Refusal::Failed);
-                if let Some(answer) = answer.or_else(failed) {
-                    drop(socket.send_to(&answer, from).or_else(|_| match message::truncated(&asked) {
-                        Some(short) => socket.send_to(&short, from),
-                        None => Ok(0),
-                    }));
-                }
-                drop(busy);
-            };
-            // Without a thread it gets no answer, as from a server that has too much to do.
-            drop(self.thread("name", answer));
-        }
     }
 
     fn serve_streams(self: &Arc<Self>, listener: &TcpListener) {
@@ -170,7 +100,7 @@ impl Served {
                 continue;
             }
             let work = Arc::clone(self);
-            drop(self.thread("name-stream", move || {
+            drop(self.thread("name", move || {
                 // It ends as the other end has it.
                 drop(work.serve_stream(stream, from));
                 drop(held);
@@ -186,10 +116,8 @@ impl Served {
             stream.read_exact(&mut length)?;
             let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
             stream.read_exact(&mut bytes)?;
-            let answer = match self.admit(&bytes, from, true) {
-                Some(Ok(query)) => {
-                    self.answer(&query, &bytes, true).or_else(|| message::refuse(&bytes, Refusal::Failed))
-                }
+            let answer = match self.admit(&bytes, from) {
+                Some(Ok(query)) => self.answer(&query).or_else(|| message::refuse(&bytes, Refusal::Failed)),
                 Some(Err(answer)) => Some(answer),
                 None => None,
             };
@@ -200,12 +128,12 @@ impl Served {
     }
 
     /// Returns a query that may be handed on, or the answer to one that may not; nothing where it is none.
-    fn admit(&self, bytes: &[u8], from: SocketAddr, by_stream: bool) -> Option<Result<Query, Vec<u8>>> {
+    fn admit(&self, bytes: &[u8], from: SocketAddr) -> Option<Result<Query, Vec<u8>>> {
         let mut id = [0; 2];
         // It fails where the kernel has no random numbers yet.
         rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty()).ok()?;
         let refused = match Query::read(bytes, u16::from_ne_bytes(id))? {
-            Ok(query) if self.names.may_know(Asked { name: &query.name, from, by_stream }) => {
+            Ok(query) if self.names.may_know(Asked { name: &query.name, from }) => {
                 return Some(Ok(query));
             }
             Ok(_) => Refusal::NoSuchName,
@@ -215,15 +143,14 @@ impl Served {
     }
 
     /// Asks the machine's name servers, and remembers what they say.
-    fn answer(&self, query: &Query, asked: &[u8], by_stream: bool) -> Option<Vec<u8>> {
-        let answer = self.upstream.ask(query, by_stream).ok()?;
+    fn answer(&self, query: &Query) -> Option<Vec<u8>> {
+        let answer = self.upstream.ask(query).ok()?;
         if let Some(name) = canonical(&query.name) {
             // Before the caller has it, and connects.
             for address in message::addresses(&answer) {
                 self.book.learn(&name, address);
             }
         }
-        debug_assert!(!asked.is_empty());
         Some(query.hand_back(answer))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aegis_sys::clock::monotonic_us;
 
-use crate::message::{MESSAGE_MAX, Query};
+use crate::message::{MESSAGE_MAX, Query, is_cut};
 
 /// How long a server has for an answer; callers ask again after five seconds by themselves (`RES_TIMEOUT`).
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,15 +37,20 @@ impl Upstream {
         servers(&read(&self.file))
     }
 
-    /// Asks the servers, one after another.
+    /// Asks the servers, one after another: in a datagram, which every server hears, and by a stream where the answer does
+    /// not fit one.
     ///
     /// # Errors
     /// None has answered.
-    pub(crate) fn ask(&self, query: &Query, stream: bool) -> io::Result<Vec<u8>> {
+    pub(crate) fn ask(&self, query: &Query) -> io::Result<Vec<u8>> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for server in self.servers() {
-            let answer = if stream { by_stream(server, query) } else { by_datagram(server, query) };
+            let answer = by_datagram(server, query);
             match answer {
+                Ok(answer) if is_cut(&answer) => match by_stream(server, query) {
+                    Ok(whole) => return Ok(whole),
+                    Err(error) => last = error,
+                },
                 Ok(answer) => return Ok(answer),
                 Err(error) => last = error,
             }

@@ -28,21 +28,21 @@ const ASKERS_MAX: usize = 4_096;
 
 /// Which process asks for names from which port.
 #[derive(Debug, Default)]
-pub struct Askers(Mutex<HashMap<(bool, u16), Process>>);
+pub struct Askers(Mutex<HashMap<u16, Process>>);
 
 impl Askers {
-    fn add(&self, by_stream: bool, port: u16, process: Process) {
+    fn add(&self, port: u16, process: Process) {
         let mut askers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if askers.len() >= ASKERS_MAX {
             askers.clear();
         }
-        askers.insert((by_stream, port), process);
+        askers.insert(port, process);
     }
 
     /// Returns who asks from a port, where that is known.
     #[must_use]
-    pub fn of(&self, by_stream: bool, port: u16) -> Option<Process> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(by_stream, port)).cloned()
+    pub fn of(&self, port: u16) -> Option<Process> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&port).cloned()
     }
 }
 
@@ -73,11 +73,11 @@ impl Network {
     }
 
     /// Returns where the session's resolver is heard, for an address by which it is known.
-    pub(crate) fn resolver_at(&self, to: SocketAddr, by_stream: bool) -> Option<SocketAddr> {
+    pub(crate) fn resolver_at(&self, to: SocketAddr) -> Option<SocketAddr> {
         if to.ip().to_canonical() != IpAddr::V4(ADDRESS) || to.port() != NAMES {
             return None;
         }
-        let at = if by_stream { self.resolver.streams() } else { self.resolver.datagrams() };
+        let at = self.resolver.streams();
         Some(match to {
             SocketAddr::V4(_) => at,
             SocketAddr::V6(_) => (ADDRESS.to_ipv6_mapped(), at.port()).into(),
@@ -85,10 +85,10 @@ impl Network {
     }
 
     /// Remembers who asks by a socket.
-    pub(crate) fn asks(&self, socket: &OwnedFd, by_stream: bool, process: &Process) {
+    pub(crate) fn asks(&self, socket: &OwnedFd, process: &Process) {
         let address = rustix::net::getsockname(socket).ok().and_then(|name| SocketAddr::try_from(name).ok());
         if let Some(address) = address {
-            self.askers.add(by_stream, address.port(), process.clone());
+            self.askers.add(address.port(), process.clone());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aegis_observer::processes::waiting_signals;
 use aegis_sandbox::Blocking;
-use aegis_sys::seccomp::{Listener, Parked};
+use aegis_sys::seccomp::{Listener, Parked, RESTART};
 use aegis_sys::{outside, process, signals};
 use rustix::io::Errno;
 
@@ -60,9 +60,6 @@ impl Foreman {
 
 /// The most calls that wait at once for another process to come: to the other end of a FIFO, say.
 const WAITING_MAX: usize = 256;
-
-/// What no caller ever sees: the kernel makes EINTR or a restart of it (ERESTARTSYS, `errno.h` of Linux).
-const RESTART: i32 = 512;
 
 /// Calls that wait, each on a thread of its own.
 #[derive(Debug, Clone)]

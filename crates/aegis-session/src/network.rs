@@ -35,7 +35,7 @@ impl Names for Known {
     fn may_know(&self, asked: Asked<'_>) -> bool {
         // The socket is open to every program of this machine. Who is of the session was connected by its supervisor, before
         // it could ask.
-        let process = self.askers.of(asked.by_stream, asked.from.port());
+        let process = self.askers.of(asked.from.port());
         process.is_some_and(|process| self.observer.may_know(process, asked.name))
     }
 }

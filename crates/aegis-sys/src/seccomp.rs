@@ -276,6 +276,10 @@ impl Notification<'_> {
     }
 }
 
+/// An answer that no caller ever sees: the kernel makes EINTR or a restart of the call of it (ERESTARTSYS, `errno.h` of
+/// Linux).
+pub const RESTART: i32 = 512;
+
 /// A notification that was put aside; see [`Listener::resume`].
 #[derive(Debug)]
 #[must_use = "the caller waits until it is taken up again"]

@@ -46,6 +46,7 @@ impl Lab {
             "names": {
                 "known.example": [PUBLIC, PUBLIC6],
                 "other.example": [PUBLIC],
+                "long.example": [PUBLIC],
                 "inside.example": ["10.7.7.7", "127.0.0.1"],
             },
         });
@@ -168,6 +169,15 @@ except socket.gaierror as error: print('other:', error.errno == socket.EAI_NONAM
         assert!(done && found.contains("other: True"), "{found}");
         assert_eq!(lab.queries(), ["known.example"]);
     }
+}
+
+#[test]
+fn what_does_not_fit_a_datagram_is_asked_for_by_a_stream() {
+    let lab = Lab::new(Who::Me, &["*.example"]);
+    let (done, found) = python(&lab, "import socket; print(socket.gethostbyname('long.example'))");
+    assert!(done && found.contains(PUBLIC), "{found}");
+    let queries = std::fs::read_to_string(lab.world.path("bin/queries")).unwrap();
+    assert!(queries.starts_with("long.example udp\nlong.example tcp\n"), "{queries}");
 }
 
 #[test]

@@ -17,8 +17,7 @@ use rustix::net::sockopt::{Timeout, socket_timeout, socket_type};
 use super::{Done, Supervisor, failed};
 use crate::network::{Network, meant};
 
-/// What no caller ever sees: the kernel makes EINTR or a restart of it (ERESTARTSYS, `errno.h` of Linux).
-const RESTART: Errno = Errno::from_raw_os_error(512);
+const RESTART: Errno = Errno::from_raw_os_error(aegis_sys::seccomp::RESTART);
 
 impl<S: Sink, C: Clock> Supervisor<S, C> {
     pub(super) fn connect_host(&self, met: Met<'_>, network: &Network, to: SocketAddr) -> io::Result<()> {
@@ -30,11 +29,11 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Err(errno) => return met.notification.refuse(errno.raw_os_error()),
         };
         let by_stream = kind == SocketType::STREAM;
-        if let Some(resolver) = network.resolver_at(to, by_stream) {
+        if let Some(resolver) = network.resolver_at(to).filter(|_| by_stream) {
             // It is of the session: it is not decided on whether names are asked for, but which.
             let process = met.process.clone();
             let done = self.connect_now(&socket, &resolver);
-            network.asks(&socket, by_stream, &process);
+            network.asks(&socket, &process);
             return match done {
                 // It is on this machine, and takes no time.
                 (Ok(()) | Err(Errno::INPROGRESS), _) => met.notification.value(0),

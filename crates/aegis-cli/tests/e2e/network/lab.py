@@ -54,6 +54,9 @@ def answer(query, by):
         if kind == {socket.AF_INET: 1, socket.AF_INET6: 28}[family]:
             data.append(socket.inet_pton(family, address))
     flags = 0x8180 | (0 if found is not None else 3)
+    if by == "udp" and name.startswith("long."):
+        # It does not fit a datagram.
+        flags, data = flags | 0x0200, []
     head = query[:2] + struct.pack(">HHHHH", flags, 1, len(data), 0, 0)
     records = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(one)) + one for one in data)
     return head + question + records
