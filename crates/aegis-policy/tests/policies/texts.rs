@@ -7,6 +7,7 @@ use aegis_policy::{
     Engine, Origin, Policies, Problem, Request, Resource, Severity, Source, Subject, Template,
 };
 use aegis_types::{Action, AgentName, Decision, Timestamp};
+use cedar_policy::Policy;
 
 fn set(files: &[(&str, &str)]) -> Result<Policies, Vec<Problem>> {
     let source = |(path, text): &(&str, &str)| Source {
@@ -31,6 +32,12 @@ fn template(template: Template, directory: &str, toolchains: &[String]) -> Polic
     let policies = set(&files).unwrap_or_else(|problems| panic!("{}", problems[0].report()));
     let wrong = policies.validate();
     assert!(wrong.is_empty(), "{}", wrong[0].report());
+    for rule in policies.rules() {
+        // A file is read at once; each policy is what it is by itself.
+        let alone = Policy::parse(Some(rule.policy.id().clone()), policies.text(rule)).unwrap();
+        assert_eq!(alone, rule.policy);
+        assert_eq!(rule.policy.entity_literals().len(), alone.entity_literals().len());
+    }
     policies
 }
 
