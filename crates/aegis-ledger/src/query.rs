@@ -79,6 +79,9 @@ const OF_SESSION: &str = "session = (SELECT id FROM sessions WHERE uuid = ?)
 /// the table it would read all of it, at each start of a session.
 const OF_POLICIES: &str = "SELECT seq, record FROM records WHERE kind >= 8 ORDER BY +seq";
 
+/// The texts alone, of which there are few however many sessions there were. The first condition is the index's own.
+const OF_TEXTS: &str = "SELECT seq, record FROM records WHERE kind >= 8 AND kind = 9 ORDER BY +seq";
+
 impl Filter {
     fn accepts(&self, event: &Event) -> bool {
         let (process, resource, decision, would) = match &event.what {
@@ -239,8 +242,12 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger or an entry can't be read.
-    pub fn each_of_policies(&self, mut each: impl FnMut(Row)) -> Result<(), LedgerError> {
-        let mut statement = self.connection.prepare(OF_POLICIES).map_err(|e| self.explain(e))?;
+    pub fn each_of_policies(&self, each: impl FnMut(Row)) -> Result<(), LedgerError> {
+        self.each_of(OF_POLICIES, each)
+    }
+
+    fn each_of(&self, sql: &str, mut each: impl FnMut(Row)) -> Result<(), LedgerError> {
+        let mut statement = self.connection.prepare(sql).map_err(|e| self.explain(e))?;
         let mut rows = statement.query([]).map_err(|e| self.explain(e))?;
         while let Some(row) = rows.next().map_err(|e| self.explain(e))? {
             let seq: i64 = row.get(0).map_err(|e| self.explain(e))?;
@@ -258,7 +265,7 @@ impl Ledger {
         let mut texts = HashSet::new();
         // Parts of several sessions may stand among each other.
         let mut parts: HashMap<(String, String), u64> = HashMap::new();
-        self.each_of_policies(|row| {
+        self.each_of(OF_TEXTS, |row| {
             if let What::PolicyText(text) = row.event.what {
                 let seen = parts.entry((row.header.session, text.sha256.clone())).or_default();
                 *seen = if text.part == *seen + 1 { text.part } else { 0 };
@@ -344,9 +351,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.db");
         let ledger = Ledger::open(&path, &Custody::of(folder.path(), &path, Vec::new())).unwrap();
-        let plan = format!("EXPLAIN QUERY PLAN {OF_POLICIES}");
-        let step: String = ledger.connection.query_row(&plan, [], |row| row.get(3)).unwrap();
-        assert!(step.contains("USING INDEX policies"), "{step}");
+        for sql in [OF_POLICIES, OF_TEXTS] {
+            let plan = format!("EXPLAIN QUERY PLAN {sql}");
+            let step: String = ledger.connection.query_row(&plan, [], |row| row.get(3)).unwrap();
+            assert!(step.contains("USING INDEX policies"), "{step}");
+        }
+        assert_eq!(KINDS[9], "policy_text");
         assert!(KINDS[8..].iter().all(|kind| kind.starts_with("policy_")));
     }
 }

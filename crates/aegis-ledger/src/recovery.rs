@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use aegis_types::{Clock as _, Event, Gap, GapReason, Outcome, SessionEnd, SessionId, What};
@@ -26,16 +26,12 @@ pub struct LiveFolder {
     _lock: File,
 }
 
+/// The file that is locked while the session lives. It says who it is: the id of its process, a line feed, the path of
+/// its ledger.
 const LOCK: &str = "lock";
 
-/// The file with the id of a session's process.
-const PID: &str = "pid";
-
-/// The longest file beside the spool: a path (`PATH_MAX`).
-const SMALL_MAX: u64 = 4096;
-
-/// The file that names the ledger of a session.
-const LEDGER: &str = "ledger";
+/// The longest file beside the spool: a number and a path (`PATH_MAX`).
+const SMALL_MAX: u64 = 16 + 4096;
 
 /// The file that says what of its policies takes effect at the next start only.
 const PENDING: &str = "pending";
@@ -56,8 +52,7 @@ impl LiveFolder {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let pid = std::process::id().to_string();
-        aegis_sys::files::write_plain(&temporary.join(PID), pid.as_bytes())?;
-        aegis_sys::files::write_plain(&temporary.join(LEDGER), ledger.as_os_str().as_bytes())?;
+        (&lock).write_all(&[pid.as_bytes(), b"\n", ledger.as_os_str().as_bytes()].concat())?;
         let path = run.join(name);
         std::fs::rename(&temporary, &path)?;
         Ok(Self { path, _lock: lock })
@@ -148,9 +143,11 @@ pub fn find(run: &Path) -> io::Result<Vec<Found>> {
         let name = folder.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
         let Some(session) = name else { continue };
         // A session that ends meanwhile removes its folder: that is no error.
-        let Ok(ledger) = read_small(&folder.join(LEDGER)) else { continue };
-        let pid = read_small(&folder.join(PID)).ok().and_then(|text| String::from_utf8(text).ok());
-        let pid = pid.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let Ok(who) = read_small(&folder.join(LOCK)) else { continue };
+        let Some(end) = who.iter().position(|byte| *byte == b'\n') else { continue };
+        let (pid, ledger) = who.split_at(end);
+        let pid = std::str::from_utf8(pid).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let ledger = ledger.get(1..).unwrap_or_default().to_vec();
         let pending = read_small(&folder.join(PENDING)).unwrap_or_default();
         let pending = pending.split(|byte| *byte == 0).filter(|place| !place.is_empty());
         let pending = pending.map(|place| String::from_utf8_lossy(place).into_owned()).collect();

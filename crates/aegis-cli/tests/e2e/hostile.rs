@@ -325,7 +325,7 @@ fn processes_of_aegis_can_not_be_reached_into() {
         let world = World::new(who);
         let script = "
 import ctypes, glob, os, resource
-session = int(open(glob.glob(os.environ['AEGIS_HOME'] + '/run/*/pid')[0]).read())
+session = int(open(glob.glob(os.environ['AEGIS_HOME'] + '/run/*/lock')[0]).readline())
 stat = lambda pid: int(open('/proc/%d/stat' % pid).read().rsplit(')')[1].split()[1])
 guard = stat(session); front = stat(guard)
 c = ctypes.CDLL(None, use_errno=True)
@@ -432,12 +432,12 @@ fn what_stands_in_place_of_a_sessions_files_is_not_waited_for() {
         let made = Command::new("mkfifo").arg(folder.join(name)).status().unwrap();
         assert!(made.success());
     };
-    fifo("ledger");
+    fifo("lock");
     let mut child = world.aegis(&["log", "one"]).stdout(Stdio::null()).spawn().unwrap();
-    assert_eq!(ended(&mut child, "a FIFO for the ledger's name"), Some(0));
-    std::fs::remove_file(folder.join("ledger")).unwrap();
-    std::fs::write(folder.join("ledger"), world.home().join("one/audit.db").to_str().unwrap()).unwrap();
-    std::fs::write(folder.join("lock"), "").unwrap();
+    assert_eq!(ended(&mut child, "a FIFO for the lock"), Some(0));
+    std::fs::remove_file(folder.join("lock")).unwrap();
+    let ledger = world.home().join("one/audit.db");
+    std::fs::write(folder.join("lock"), format!("1\n{}", ledger.display())).unwrap();
     fifo("spool-00000001");
     let mut child = world.aegis(&["log", "one"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     assert!(ended(&mut child, "a FIFO for the spool").is_some());

@@ -272,9 +272,10 @@ fn connections_that_never_come_about_hold_nothing_up() {
         assert_eq!(lines.next().unwrap().unwrap(), "killed");
         let live = std::fs::read_dir(lab.world.home().join("run")).unwrap();
         let session: Vec<String> = live
-            .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("pid")).ok())
+            .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("lock")).ok())
             .collect();
-        let held = || std::fs::read_dir(format!("/proc/{}/fd", session[0])).unwrap().count();
+        let process = session[0].lines().next().unwrap();
+        let held = || std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
         until("what the dead held is let go of", || held() < 100);
         running.stdin.take().unwrap().write_all(b"go on\n").unwrap();
         assert_eq!(lines.next().unwrap().unwrap(), "done");
