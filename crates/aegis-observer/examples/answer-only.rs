@@ -26,7 +26,8 @@ fn main() {
         umask: 0o022,
         confinement: None,
     };
-    let (launcher, listener, _) = Launcher::new(aegis_observer::filter(false), || Ok(())).unwrap();
+    let (launcher, listener, _) =
+        Launcher::begin(aegis_observer::filter(false), || Ok(())).unwrap().ready().unwrap();
     std::thread::spawn(move || {
         while let Ok(notification) = listener.receive() {
             notification.proceed().unwrap();

@@ -1,6 +1,7 @@
 //! The front: the `aegis` that was typed. It behaves as the agent would in its place.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::AsFd as _;
 
 use aegis_sys::process::{self, Change};
@@ -48,11 +49,13 @@ pub fn run(mut plan: Plan, mut notice: impl FnMut(&str)) -> Result<Finished, Ses
     plan.observer.aegis.push(plan.front);
     let (ours, theirs) = Wire::pair().map_err(failed("a socket pair can't be made"))?;
     let mut ends = Some((ours, theirs));
+    // To let go of it here would copy every page that it is in, which the guard has as well.
+    let plan = ManuallyDrop::new(plan);
     let in_guard = || {
         let Some((ours, theirs)) = ends.take() else { return 1 };
         // Held by nobody but the front, so that its death shows at the other end.
         drop(ours);
-        i32::from(guard::run(plan, theirs, mask).is_err())
+        i32::from(guard::run(ManuallyDrop::into_inner(plan), theirs, mask).is_err())
     };
     let guard = process::fork(in_guard).map_err(failed("the guard can't be started"))?;
     let Some((wire, theirs)) = ends else {

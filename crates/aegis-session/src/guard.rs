@@ -1,6 +1,7 @@
 //! The guard: between the front and the session process, so that the tree outlives neither.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
 use aegis_sys::process;
@@ -17,7 +18,9 @@ pub(crate) fn run(mut plan: Plan, wire: Wire, mask: aegis_sys::signals::Mask) ->
     let me: OwnedFd =
         rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())?;
     plan.observer.aegis.push(std::process::id());
-    let session = process::fork(|| crate::process::run(plan, wire, mask, me))?;
+    // To let go of it here would copy every page that it is in, which the session process has as well.
+    let plan = ManuallyDrop::new(plan);
+    let session = process::fork(|| crate::process::run(ManuallyDrop::into_inner(plan), wire, mask, me))?;
     // The session process has its own; while the guard holds these, nobody sees them closed.
     for fd in 0..3 {
         aegis_sys::files::drop_standard(fd)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aegis_ledger::Custody;
 use aegis_observer::Settings;
-use aegis_policy::{Engine, Policies, Subject};
+use aegis_policy::{Engine, Policies, SandboxPlan, Subject};
 use aegis_sys::process::Limits;
 use aegis_types::{SessionId, SessionStart};
 
@@ -52,6 +52,8 @@ pub struct Plan {
 /// What enforces a session's policies.
 #[derive(Debug, Clone)]
 pub struct Enforce {
+    /// What a kernel can be told of them.
+    pub plan: SandboxPlan,
     /// The ABI of Landlock that this kernel has; nothing where it has none.
     pub landlock: Option<u32>,
     /// The agent runs as root.

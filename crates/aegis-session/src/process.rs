@@ -12,7 +12,8 @@ use aegis_ledger::{Ledger, LedgerError, Receipt, RecordError, Recorder};
 use aegis_observer::{Follows, Observer, Sink, SinkError, Ticket};
 use aegis_sandbox::{Group, Hull, Layers, Supervisor, View, cgroup, filter, privileges};
 use aegis_sys::clock::{SystemClock, monotonic_us};
-use aegis_sys::launch::{self, Launcher, Step};
+use aegis_sys::landlock::Layer;
+use aegis_sys::launch::{self, Launcher, Starting, Step};
 use aegis_sys::namespaces::{self, First};
 use aegis_sys::process::{self, Change};
 use aegis_sys::signals::{self, Mask, Signal, Signals};
@@ -150,6 +151,41 @@ struct Enforced {
     group: Option<Group>,
 }
 
+/// What confines the agent, while a thread of its own makes it.
+struct Confining {
+    enforce: Enforce,
+    hull: Hull,
+    starting: Starting<(Foreman, Option<Layer>, Option<First>)>,
+}
+
+impl Confining {
+    /// Begins to put the thread that is to start the agent into the hull of the policies, with all that it starts.
+    fn begin(enforce: Enforce, tmp: Option<PathBuf>) -> io::Result<Self> {
+        let hull = Hull::of(&enforce.plan);
+        let Enforce { landlock, root, namespaces, .. } = enforce;
+        let view = namespaces.then(|| View::of(&hull, Some(enforce.home.clone()), &enforce.start, tmp));
+        let inside = hull.clone();
+        let prepare = move || {
+            let first = view.map(|view| view.enter()).transpose()?;
+            let layers = landlock.map(|abi| Layers::make(&inside, abi)).transpose()?;
+            // What a user namespace gave a user, or whoever started it.
+            let drop_privileges = move || if root { privileges::drop_most() } else { privileges::drop_all() };
+            if let Some(layers) = &layers {
+                layers.hull.enforce()?;
+            }
+            let foreman = Foreman::start(drop_privileges)?;
+            if let Some(first) = &first {
+                first.enter()?;
+            }
+            drop_privileges()?;
+            Ok((foreman, layers.map(|layers| layers.own), first))
+        };
+        let choices = filter::Choices { root, own_ipc: namespaces };
+        let starting = Launcher::begin(filter::filter(choices), prepare)?;
+        Ok(Self { enforce, hull, starting })
+    }
+}
+
 struct Session {
     id: SessionId,
     ledger: PathBuf,
@@ -190,6 +226,10 @@ impl Session {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::new)?;
         // It only saves time; a limit that is lower is no reason not to start.
         drop(process::make_room_for_descriptors(DESCRIPTORS));
+        // What confines the agent is made while the ledger is opened.
+        let confining = plan.enforce.take().map(|enforce| Confining::begin(enforce, plan.tmp.clone()));
+        let confining = confining.transpose().map_err(|error| not_listening(&error))?;
+        let enforces = confining.is_some();
         let ledger = Ledger::open(&plan.ledger, &plan.custody).map_err(Failure::new)?;
         let known = ledger.policy_texts().map_err(Failure::new)?;
         let folder = LiveFolder::create(&plan.run, plan.id, &plan.ledger)
@@ -198,10 +238,9 @@ impl Session {
         let failed = Arc::new(failed);
         let trouble = tell_trouble(Arc::clone(&wire), Arc::clone(&failed));
         let recorder = Arc::new(
-            Recorder::start(ledger, plan.id, folder.path(), plan.enforce.is_some(), trouble)
-                .map_err(Failure::new)?,
+            Recorder::start(ledger, plan.id, folder.path(), enforces, trouble).map_err(Failure::new)?,
         );
-        let policy = SessionPolicy::new(plan.policy, known, plan.enforce.is_some());
+        let policy = SessionPolicy::new(plan.policy, known, enforces);
         let sink = SessionSink {
             recorder: Arc::clone(&recorder),
             front: Arc::clone(&wire),
@@ -242,14 +281,14 @@ impl Session {
             umask: plan.umask,
             confinement: None,
         };
-        session.launch(plan.enforce, allow_io_uring, command, plan.start)?;
+        session.launch(confining, allow_io_uring, command, plan.start)?;
         Ok(session)
     }
 
     /// Records the start, durably, then starts the agent.
     fn launch(
         &mut self,
-        enforce: Option<Enforce>,
+        confining: Option<Confining>,
         allow_io_uring: bool,
         mut command: launch::Command,
         start: aegis_types::SessionStart,
@@ -259,9 +298,9 @@ impl Session {
         let start = start.and_then(|start| Ok((start, self.policy.begin(&self.recorder)?)));
         // While the disk writes, all else is made ready.
         self.policy.put_in_force();
-        let ready = match enforce {
+        let ready = match confining {
             None => self.listen(allow_io_uring),
-            Some(enforce) => self.confine(&enforce, &mut command),
+            Some(confining) => self.confine(confining, &mut command),
         };
         let start = start.and_then(|(start, policy)| {
             start.wait(START_PATIENCE)?;
@@ -298,45 +337,23 @@ impl Session {
     /// Lets the observer answer.
     fn listen(&mut self, allow_io_uring: bool) -> Result<Launcher, Failure> {
         let filter = aegis_observer::filter(allow_io_uring);
-        let (launcher, listener, ()) = Launcher::new(filter, || Ok(())).map_err(|e| not_listening(&e))?;
+        let launched = Launcher::begin(filter, || Ok(())).and_then(Starting::ready);
+        let (launcher, listener, ()) = launched.map_err(|error| not_listening(&error))?;
         self.workers.start(Arc::new(listener)).map_err(Failure::new)?;
         Ok(launcher)
     }
 
-    /// Puts the agent, and who executes calls for it, into the hull of the policies, and lets a supervisor answer.
-    fn confine(&mut self, enforce: &Enforce, command: &mut launch::Command) -> Result<Launcher, Failure> {
-        let plan =
-            self.policy.judge.plan().ok_or_else(|| Failure::new("there are no policies to enforce"))?;
-        let hull = Hull::of(&plan);
-        if plan.mediates_programs() {
+    /// Lets a supervisor answer for the agent, which is in the hull of the policies as is who executes calls for it.
+    fn confine(&mut self, confining: Confining, command: &mut launch::Command) -> Result<Launcher, Failure> {
+        let Confining { enforce, hull, starting } = confining;
+        if enforce.plan.mediates_programs() {
             // The front may have gone.
             drop(self.wire.try_send(&ToFront::Notice(MEDIATED.to_owned())));
         }
-        let Enforce { landlock, root, namespaces, .. } = *enforce;
-        let view =
-            namespaces.then(|| View::of(&hull, Some(enforce.home.clone()), &enforce.start, self.tmp.clone()));
-        let inside = hull.clone();
-        let prepare = move || {
-            let first = view.map(|view| view.enter()).transpose()?;
-            let layers = landlock.map(|abi| Layers::make(&inside, abi)).transpose()?;
-            // What a user namespace gave a user, or whoever started it.
-            let drop_privileges = move || if root { privileges::drop_most() } else { privileges::drop_all() };
-            if let Some(layers) = &layers {
-                layers.hull.enforce()?;
-            }
-            let foreman = Foreman::start(drop_privileges)?;
-            if let Some(first) = &first {
-                first.enter()?;
-            }
-            drop_privileges()?;
-            Ok((foreman, layers.map(|layers| layers.own), first))
-        };
-        let choices = filter::Choices { root, own_ipc: namespaces };
-        let launched = Launcher::new(filter::filter(choices), prepare);
-        let (launcher, listener, (foreman, layer, first)) =
-            launched.map_err(|error| not_listening(&error))?;
         let group = enforce.group.then(|| Group::make(&format!("aegis-{}", self.id)).ok()).flatten();
         let door = group.as_ref().map(Group::door).transpose().map_err(Failure::new)?;
+        let (launcher, listener, (foreman, layer, first)) =
+            starting.ready().map_err(|error| not_listening(&error))?;
         let limits = std::mem::take(&mut command.limits).without_core();
         command.limits = if enforce.limit { limits.with_processes(cgroup::PROCESSES_MAX) } else { limits };
         command.confinement =
@@ -347,8 +364,9 @@ impl Session {
         self.observer.employ_clerk().map_err(Failure::new)?;
         let network = network::start(&self.observer, &listener)
             .map_err(|error| Failure::new(format!("names can't be resolved for the agent: {error}")))?;
-        let supervisor =
-            Supervisor::new(Arc::clone(&self.observer), plan, Arc::new(waiting.clone()), network, namespaces);
+        let blocking = Arc::new(waiting.clone());
+        let Enforce { plan, namespaces, .. } = enforce;
+        let supervisor = Supervisor::new(Arc::clone(&self.observer), plan, blocking, network, namespaces);
         let supervisor = Arc::new(supervisor);
         let answering = Arc::clone(&supervisor);
         self.workers.let_answer(Arc::new(move |notification| answering.handle(notification)), foreman);

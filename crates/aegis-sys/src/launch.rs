@@ -83,16 +83,36 @@ pub struct Launcher {
     answers: Receiver<Answer>,
 }
 
+/// A launcher whose thread has begun.
+#[derive(Debug)]
+#[must_use = "the thread ends when nobody waits for it"]
+pub struct Starting<T> {
+    ready: Receiver<io::Result<(Listener, T)>>,
+    launcher: Launcher,
+}
+
+impl<T> Starting<T> {
+    /// Waits until the filter is on the thread.
+    ///
+    /// # Errors
+    /// As [`seccomp::listen`], or that of what was to be run before.
+    pub fn ready(self) -> io::Result<(Launcher, Listener, T)> {
+        let gone = |_| io::Error::other("the launcher thread ended");
+        let (listener, prepared) = self.ready.recv().map_err(gone)??;
+        Ok((self.launcher, listener, prepared))
+    }
+}
+
 impl Launcher {
-    /// Starts the thread, with the filter on it. Before that, the thread runs `prepare`: what that puts on it is on the
+    /// Starts the thread, which puts the filter on itself. Before that, it runs `prepare`: what that puts on it is on the
     /// agent as well, and on the threads that it starts.
     ///
     /// # Errors
-    /// As [`seccomp::listen`], or that of `prepare`.
-    pub fn new<T: Send + 'static>(
+    /// The thread can't be started.
+    pub fn begin<T: Send + 'static>(
         program: Program,
         prepare: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> io::Result<(Self, Listener, T)> {
+    ) -> io::Result<Starting<T>> {
         let (ready, is_ready) = sync_channel(1);
         let (orders, take_order) = sync_channel::<Prepared>(1);
         let (answer, answers) = sync_channel(1);
@@ -114,9 +134,7 @@ impl Launcher {
                 std::thread::park();
             }
         })?;
-        let gone = |_| io::Error::other("the launcher thread ended");
-        let (listener, prepared) = is_ready.recv().map_err(gone)??;
-        Ok((Self { orders, answers }, listener, prepared))
+        Ok(Starting { ready: is_ready, launcher: Self { orders, answers } })
     }
 
     /// Starts the agent and returns its process id once the exec has succeeded.

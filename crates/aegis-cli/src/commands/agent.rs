@@ -3,6 +3,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::Write as _;
+use std::mem::ManuallyDrop;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use aegis_export::shown;
 use aegis_ledger::{Ledger, recovery};
 use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
-use aegis_policy::{Policies, Source, Subject, Template};
+use aegis_policy::{Policies, SandboxPlan, Source, Subject, Template};
 use aegis_sandbox::grade::{Bound, Enforcement, Supervision};
 use aegis_session::{Denied, Enforce, Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
@@ -74,7 +75,9 @@ pub(super) fn run(home: &Home, wanted: Wanted) -> Result<u8, CliError> {
     let id = plan.id;
     let known = configuration.ledger.exists();
     let command = plan.start.argv.first().map(|name| shown(name.as_bytes())).unwrap_or_default();
-    let (tmp, policies) = (plan.tmp.clone(), plan.policy.policies.clone());
+    let tmp = plan.tmp.clone();
+    // The process ends before it would be worth it to let go of them.
+    let policies = ManuallyDrop::new(plan.policy.policies.clone());
     let finished = aegis_session::run(plan, say).inspect_err(|_| {
         // The session process may have died before it could.
         drop(tmp.map(std::fs::remove_dir_all));
@@ -144,14 +147,15 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
     let policy = prepare_policy(home, &configuration, policy, tmp_path, (id, mode))?;
     let enforce = match (mode, trial) {
         (Mode::Run { degraded, .. }, Some(trial)) => {
-            if policy.policies.is_none() {
+            let Some(engine) = &policy.engine else {
                 return Err(CliError::failed(format!(
                     "`{name}` has no policies: everything would be denied"
                 ))
                 .hint(format!("aegis init {name}   (or name some with --policy)")));
-            }
+            };
+            let wanted = SandboxPlan::of(engine);
             let found = trial.finish().map_err(|e| failed("what can be enforced can't be tried", &e))?;
-            let enforcing = enforcement(home, &configuration, &start_in, &found, degraded)?;
+            let enforcing = enforcement(home, &configuration, &start_in, (wanted, &found), degraded)?;
             if !options.quiet {
                 say(&format!(
                     "{}; hosts are decided on by name, and datagrams (UDP) are refused",
@@ -385,7 +389,7 @@ fn enforcement(
     home: &Home,
     configuration: &Configuration,
     start_in: &Path,
-    found: &Enforcement,
+    (wanted, found): (SandboxPlan, &Enforcement),
     degraded: bool,
 ) -> Result<Enforcing, CliError> {
     let file = configuration.file.display();
@@ -423,6 +427,7 @@ fn enforcement(
         reserved.sandbox.map(PathBuf::from).filter(|path| path.is_dir()),
     );
     let plan = Enforce {
+        plan: wanted,
         landlock: found.landlock,
         root,
         namespaces: found.namespaces.is_ok(),
