@@ -99,6 +99,8 @@ fn stopping_the_front_by_the_terminal_gives_the_outer_shell_its_prompt() {
     terminal.line("again");
     until("cat has answered again", || terminal.screen().matches("again").count() == 2);
     terminal.keys(&["C-c"]);
+    // What is typed before may be thrown away with what the key interrupts.
+    until("the prompt is back", || terminal.screen().matches("outer>").count() == 3);
     terminal.line("echo code=$?");
     terminal.shows("code=130");
 }
