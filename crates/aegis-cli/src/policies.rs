@@ -9,7 +9,8 @@ use std::sync::Arc;
 use aegis_policy::set::sha256;
 use aegis_policy::templates::{Places, SETTINGS};
 use aegis_policy::{
-    Engine, Linked, Origin, Policies, Problem, Reserved, SCHEMA, Severity, Source, Subject, Template,
+    Engine, Linked, Origin, Policies, Problem, Reserved, SCHEMA, SandboxPlan, Severity, Source, Subject,
+    Template,
 };
 use aegis_session::policies::{LoadError, PolicyFiles, Unreadable, has_policies, with_stack};
 
@@ -102,6 +103,13 @@ pub(crate) fn engine(
 /// Makes a set ready to be asked.
 pub(crate) fn ready(policies: Arc<Policies>, subject: Subject) -> Result<Engine, CliError> {
     with_stack(|| Engine::new(policies, subject)).map_err(|error| CliError::failed(error.to_string()))
+}
+
+/// Returns what a kernel can be told where everything is permitted that some policy could permit.
+pub(crate) fn unlimited(subject: Subject) -> Result<SandboxPlan, CliError> {
+    let sources = chosen(Template::PermitAll.name(), Path::new("/"))?;
+    let policies = with_stack(|| Policies::parse(sources)).map_err(wrong)?;
+    Ok(SandboxPlan::of(&ready(Arc::new(policies), subject)?))
 }
 
 /// Returns what no policy can permit: the home but for the configuration's sandbox, and policies wherever they are.

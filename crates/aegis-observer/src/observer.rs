@@ -149,7 +149,7 @@ impl Met<'_> {
 pub struct Ruling {
     /// What it does, with the decision about each.
     pub acts: Vec<Act>,
-    /// All of it is permitted.
+    /// All of it is permitted, or nothing is enforced.
     pub allowed: bool,
 }
 
@@ -164,11 +164,20 @@ impl Ruling {
         self.allowed = false;
     }
 
+    /// Says whether the policies permit all of it, enforced or not.
+    #[must_use]
+    pub fn is_permitted(&self) -> bool {
+        self.acts.iter().all(|act| act.decision != Decision::Deny && act.would != Some(Decision::Deny))
+    }
+
     /// Permits all of it, for a reason that is no policy.
     pub fn permit(&mut self, id: &str) {
         let policies: Arc<[Arc<str>]> = Arc::from([Arc::from(id)]);
         for act in &mut self.acts {
-            act.decision = Decision::Allow;
+            match act.would {
+                Some(_) => act.would = Some(Decision::Allow),
+                None => act.decision = Decision::Allow,
+            }
             act.policies = Arc::clone(&policies);
         }
         self.allowed = true;
@@ -677,8 +686,8 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         }
     }
 
-    /// Says whether a process may know where a name leads; where it may not, that is recorded. Names that it may know are
-    /// told of by the connections that follow.
+    /// Says whether a process may know where a name leads; where the policies say no, that is recorded. Names that they let
+    /// it know are told of by the connections that follow.
     pub fn may_know(&self, process: Process, name: &str) -> bool {
         let now = self.clock.now();
         let to = Endpoint { address: String::new(), host: Some(name.to_owned()), port: 0, transport: None };
@@ -701,13 +710,15 @@ impl<S: Sink, C: Clock> Observer<S, C> {
             would: None,
         };
         self.judge(&mut act, Vec::new(), now);
-        act.decision = act.would.take().unwrap_or(Decision::Deny);
-        if act.decision == Decision::Allow {
-            return true;
+        let enforce = self.settings.enforce;
+        match act.would.unwrap_or(Decision::Deny) {
+            Decision::Deny if enforce => act.decision = act.would.take().unwrap_or(Decision::Deny),
+            Decision::Deny => act.outcome = Outcome::Unknown,
+            _ => return true,
         }
-        // It is not told whether this is recorded or not.
+        // Its answer is the same whether this is recorded or not.
         drop(self.record_act(now, act, Follows::Nothing));
-        false
+        !enforce
     }
 
     /// Records what fails whatever the policies say.

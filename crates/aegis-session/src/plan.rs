@@ -52,8 +52,10 @@ pub struct Plan {
 /// What enforces a session's policies.
 #[derive(Debug, Clone)]
 pub struct Enforce {
-    /// What a kernel can be told of them.
+    /// What a kernel can be told of them; of a dry run, that all is permitted.
     pub plan: SandboxPlan,
+    /// A dry run: calls are executed as if the policies were enforced, and what they deny is done all the same.
+    pub dry: bool,
     /// The ABI of Landlock that this kernel has; nothing where it has none.
     pub landlock: Option<u32>,
     /// The agent runs as root.

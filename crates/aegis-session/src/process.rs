@@ -143,8 +143,9 @@ fn remove_tmp(tmp: Option<PathBuf>) {
 struct Enforced {
     supervisor: Arc<Supervisor<SessionSink, SystemClock>>,
     waiting: Waiting,
-    /// The hull of the set that the session started with: it stays.
+    /// The hull of the set that the session started with: it stays. In a dry run it is that of none.
     hull: Hull,
+    dry: bool,
     /// The first process of the agent's namespace; let go of when the agent has ended.
     first: Option<First>,
     /// Removed when the session is over.
@@ -365,13 +366,13 @@ impl Session {
         let network = network::start(&self.observer, &listener)
             .map_err(|error| Failure::new(format!("names can't be resolved for the agent: {error}")))?;
         let blocking = Arc::new(waiting.clone());
-        let Enforce { plan, namespaces, .. } = enforce;
+        let Enforce { plan, dry, namespaces, .. } = enforce;
         let supervisor = Supervisor::new(Arc::clone(&self.observer), plan, blocking, network, namespaces);
         let supervisor = Arc::new(supervisor);
         let answering = Arc::clone(&supervisor);
         self.workers.let_answer(Arc::new(move |notification| answering.handle(notification)), foreman);
         self.workers.start(listener).map_err(Failure::new)?;
-        self.enforced = Some(Enforced { supervisor, waiting, hull, first, group });
+        self.enforced = Some(Enforced { supervisor, waiting, hull, dry, first, group });
         Ok(launcher)
     }
 
@@ -420,7 +421,7 @@ impl Session {
     /// Takes policies that have changed into force, where they are valid.
     fn look_at_policies(&mut self) {
         let Some(mut notice) = self.policy.look(&self.recorder, monotonic_us()) else { return };
-        if let Some(enforced) = &self.enforced
+        if let Some(enforced) = self.enforced.as_ref().filter(|enforced| !enforced.dry)
             && let Some(plan) = self.policy.judge.plan()
         {
             let beyond = Hull::of(&plan).beyond(&enforced.hull);

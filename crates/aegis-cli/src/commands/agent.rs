@@ -138,7 +138,7 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
     let tmp_path = own_tmp.as_ref().map(surroundings::OwnTmp::path);
     // What can be enforced is tried while the policies are read: the process has one thread now.
     let trial = match mode {
-        Mode::Run { dry: false, .. } => {
+        Mode::Run { .. } => {
             let root = rustix::process::geteuid().is_root();
             Some(Enforcement::begin(root).map_err(|e| failed("no process can be started", &e))?)
         }
@@ -146,23 +146,32 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
     };
     let policy = prepare_policy(home, &configuration, policy, tmp_path, (id, mode))?;
     let enforce = match (mode, trial) {
-        (Mode::Run { degraded, .. }, Some(trial)) => {
+        (Mode::Run { dry, degraded }, Some(trial)) => {
             let Some(engine) = &policy.engine else {
                 return Err(CliError::failed(format!(
                     "`{name}` has no policies: everything would be denied"
                 ))
                 .hint(format!("aegis init {name}   (or name some with --policy)")));
             };
-            let wanted = SandboxPlan::of(engine);
+            let wanted =
+                if dry { policies::unlimited(engine.subject().clone())? } else { SandboxPlan::of(engine) };
             let found = trial.finish().map_err(|e| failed("what can be enforced can't be tried", &e))?;
-            let enforcing = enforcement(home, &configuration, &start_in, (wanted, &found), degraded)?;
-            if !options.quiet {
-                say(&format!(
-                    "{}; hosts are decided on by name, and datagrams (UDP) are refused",
-                    enforcing.sentence
-                ));
+            if dry && !can_execute(&configuration, &found) {
+                say(
+                    "hosts are known by their addresses only: this system can't execute calls for the command",
+                );
+                None
+            } else {
+                let enforcing =
+                    enforcement(home, &configuration, &start_in, (wanted, &found), (dry, degraded))?;
+                if !options.quiet && !dry {
+                    say(&format!(
+                        "{}; hosts are decided on by name, and datagrams (UDP) are refused",
+                        enforcing.sentence
+                    ));
+                }
+                Some(enforcing)
             }
-            Some(enforcing)
         }
         _ => None,
     };
@@ -184,7 +193,10 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
         host: uname.nodename().to_string_lossy().into_owned(),
         ignore: configuration.observer.ignore.clone(),
         io_uring: options.allow_io_uring,
-        isolation: enforce.as_ref().map_or_else(|| "none".to_owned(), |enforce| enforce.grade.clone()),
+        isolation: enforce
+            .as_ref()
+            .filter(|_| mode.enforces())
+            .map_or_else(|| "none".to_owned(), |enforce| enforce.grade.clone()),
         kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
         masked,
         mode: mode.word().to_owned(),
@@ -222,7 +234,7 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
         .collect::<Result<_, _>>()?;
     let argv = options.command.into_iter().map(|a| c_string(a.into_vec())).collect::<Result<_, _>>()?;
     // What has a view of its own is not where it was before.
-    let named = options.dir.is_some() || mode.enforces();
+    let named = options.dir.is_some() || enforce.is_some();
     let directory = named.then(|| c_string(start_in.into_os_string().into_vec())).transpose()?;
     let custody = home.custody(&configuration.ledger)?;
     let plan = Plan {
@@ -385,12 +397,18 @@ struct Enforcing {
 }
 
 /// Finds out what this kernel can enforce; less than what is asked for only at the user's word.
+/// Says whether calls can be executed for the command of a dry run; where not, they are observed.
+fn can_execute(configuration: &Configuration, found: &Enforcement) -> bool {
+    let is_wanted = !matches!(configuration.isolation, Isolation::None | Isolation::Process);
+    is_wanted && !found.missing().iter().any(|one| one.needed)
+}
+
 fn enforcement(
     home: &Home,
     configuration: &Configuration,
     start_in: &Path,
     (wanted, found): (SandboxPlan, &Enforcement),
-    degraded: bool,
+    (dry, degraded): (bool, bool),
 ) -> Result<Enforcing, CliError> {
     let file = configuration.file.display();
     match &configuration.isolation {
@@ -428,6 +446,7 @@ fn enforcement(
     );
     let plan = Enforce {
         plan: wanted,
+        dry,
         landlock: found.landlock,
         root,
         namespaces: found.namespaces.is_ok(),

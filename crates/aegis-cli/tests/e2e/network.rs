@@ -64,6 +64,13 @@ impl Lab {
         self.plain(&[&run[..], command].concat()).output().unwrap()
     }
 
+    /// The same without a denial.
+    fn run_dry(&self, command: &[&str]) -> Output {
+        let aegis = self.world.path("bin/aegis");
+        let run = [aegis.to_str().unwrap(), "run", "--config", "me", "--dry-run", "--"];
+        self.plain(&[&run[..], command].concat()).output().unwrap()
+    }
+
     /// The names that the machine's name server was asked for.
     fn queries(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.world.path("bin/queries")).unwrap_or_default();
@@ -105,6 +112,38 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
         ],
     ),
 ];
+
+#[test]
+fn a_dry_run_knows_hosts_and_what_is_learned_of_it_names_them() {
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example:8080"]);
+        for host in ["known.example", "other.example"] {
+            let output = lab.run_dry(&["curl", "-sS", &format!("http://{host}:8080/")]);
+            let found = text(&output);
+            assert!(
+                output.status.success() && found.contains(&format!("host {host}:8080")),
+                "{who:?}: {found}"
+            );
+        }
+        let entries = lab.world.entries("me");
+        let would = |host: &str| -> Vec<(&Value, &Value, &Value)> {
+            let of = entries.iter().filter(|entry| entry["resource"]["host"] == host);
+            of.map(|entry| (&entry["resource"]["port"], &entry["would"], &entry["decision"])).collect()
+        };
+        let observed = json!("observed");
+        assert_eq!(would("known.example"), [(&json!(8080), &json!("allow"), &observed)], "{who:?}");
+        let other = would("other.example");
+        assert!(other.contains(&(&json!(8080), &json!("deny"), &observed)), "{who:?}: {other:?}");
+        assert!(other.iter().all(|(_, would, _)| **would == json!("deny")), "{who:?}: {other:?}");
+        let last = entries.iter().rev().find(|entry| entry["kind"] == "session_start").unwrap();
+        assert_eq!(last["start"]["isolation"], "none", "{who:?}");
+        let learned =
+            lab.world.aegis(&["policy", "learn", last["session"].as_str().unwrap()]).output().unwrap();
+        assert!(learned.status.success(), "{}", text(&learned));
+        let policies = String::from_utf8_lossy(&learned.stdout).into_owned();
+        assert!(policies.contains("other.example") && !policies.contains(PUBLIC), "{who:?}: {policies}");
+    }
+}
 
 #[test]
 fn a_permitted_name_is_fetched_from_and_another_is_not() {

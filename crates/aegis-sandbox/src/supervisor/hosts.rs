@@ -129,12 +129,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let mut denied = None;
         for name in network.book.names(ip) {
             let ruling = rule(Some(name.as_ref().to_owned()));
-            if ruling.allowed {
+            if ruling.is_permitted() {
                 return ruling;
             }
             denied.get_or_insert(ruling);
         }
         let by_itself = rule(None);
-        if by_itself.allowed { by_itself } else { denied.unwrap_or(by_itself) }
+        if by_itself.is_permitted() { by_itself } else { denied.unwrap_or(by_itself) }
     }
 }

@@ -9,7 +9,7 @@ use aegis_observer::observer::Ruling;
 use aegis_observer::resolve::{Base, path_of};
 use aegis_observer::{Draft, Met, Sink};
 use aegis_sys::outside;
-use aegis_types::{Action, Clock, Decision, Outcome, Resource, Text};
+use aegis_types::{Action, Clock, Outcome, Resource, Text};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -430,14 +430,13 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             ruling.forbid(ids::KERNEL);
             return self.deny(met, ruling);
         }
-        if !ruling.allowed
-            && !self.is_own_terminal(object)
-            && !self.is_permitted_terminal(&met, asked, object, &ruling)
+        if !ruling.is_permitted()
+            && (self.is_own_terminal(object) || self.is_permitted_terminal(&met, asked, object, &ruling))
         {
-            return self.deny(met, ruling);
+            ruling.permit(OWN_TERMINAL);
         }
         if !ruling.allowed {
-            ruling.permit(OWN_TERMINAL);
+            return self.deny(met, ruling);
         }
         let opened = if device == TTY {
             controlling_terminal(met.notification.tid).and_then(|name| open_outside(asked, &name))
@@ -492,12 +491,11 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     /// Says whether a terminal that no policy speaks of is the caller's controlling one, which it may open as `/dev/tty`:
     /// `/dev/stderr` and the name that `tty` prints lead to it.
     fn is_permitted_terminal(&self, met: &Met<'_>, asked: &Asked, object: &Object, ruling: &Ruling) -> bool {
-        let is_forbidden =
-            ruling.acts.iter().any(|act| act.decision == Decision::Deny && !act.policies.is_empty());
+        let is_forbidden = ruling.acts.iter().any(|act| act.is_denied() && !act.policies.is_empty());
         let is_it = |name: String| object.path == [b"/dev/", name.as_bytes()].concat();
         !is_forbidden
             && controlling_terminal(met.notification.tid).is_ok_and(is_it)
-            && self.rule(met, asked.draft(b"/dev/tty", false)).allowed
+            && self.rule(met, asked.draft(b"/dev/tty", false)).is_permitted()
     }
 
     /// Makes a file and opens it. Gives the call back where something has come in its place.
