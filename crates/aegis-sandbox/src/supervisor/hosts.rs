@@ -110,7 +110,15 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if blocks && let Err(errno) = rustix::fs::fcntl_setfl(socket, flags | OFlags::NONBLOCK) {
             return (Err(errno), blocks);
         }
-        let done = rustix::net::connect(socket, to);
+        let mut done = rustix::net::connect(socket, to);
+        if blocks && done == Err(Errno::INPROGRESS) {
+            // On this machine the answer is there as soon as the socket is let go of; the first call never sees it.
+            done = match rustix::net::connect(socket, to) {
+                Ok(()) | Err(Errno::ISCONN) => Ok(()),
+                Err(Errno::ALREADY) => Err(Errno::INPROGRESS),
+                Err(errno) => Err(errno),
+            };
+        }
         if blocks {
             // It was set before.
             let _ = rustix::fs::fcntl_setfl(socket, flags);
