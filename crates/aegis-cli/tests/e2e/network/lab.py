@@ -29,7 +29,8 @@ def do(*command):
 do("mount", "--make-rprivate", "/")
 do("ip", "link", "set", "lo", "up")
 for address in settings["addresses"]:
-    do("ip", "addr", "add", address, "dev", "lo")
+    # Until nobody else is found to have it (RFC 4862), an address can't be bound to.
+    do("ip", "addr", "add", address, "dev", "lo", *(["nodad"] if ":" in address else []))
 folder = settings["folder"]
 with open(folder + "/resolv.conf", "w") as file:
     file.write("nameserver 127.0.0.99\n")
