@@ -716,10 +716,7 @@ impl Looked {
     }
 
     fn left_tree(&mut self, who: &str, place: &str) {
-        self.gaps.push((
-            GapReason::LeftTree,
-            format!("{who} is asked ({place}): what it then does is not observed"),
-        ));
+        self.gaps.push((GapReason::LeftTree, aegis_types::elsewhere::told(who, place)));
     }
 }
 

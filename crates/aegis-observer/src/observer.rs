@@ -14,7 +14,7 @@ use aegis_sys::memory::Memory;
 use aegis_sys::seccomp::{Notification, RawCall};
 use aegis_types::{
     Act, Action, Assurance, Clock, Decision, Endpoint, Event, Gap, GapReason, Moment, Outcome, PreImage,
-    Process, Program, Refusal, Resource, Text, Timestamp, What,
+    Process, Program, Refusal, Resource, Text, Timestamp, What, elsewhere,
 };
 
 use foldhash::HashMap;
@@ -75,6 +75,12 @@ pub trait Sink: Send + Sync + 'static {
     fn would(&self, act: &Act, at: Timestamp) -> Option<(Decision, Arc<[Arc<str>]>)> {
         let _ = (act, at);
         None
+    }
+
+    /// Says whether one of these policies names what an action is on, and not only a pattern or a place that it is in.
+    fn is_named(&self, policies: &[Arc<str>], resource: &Resource) -> bool {
+        let _ = (policies, resource);
+        false
     }
 
     /// Takes how an event ended that was recorded as waiting.
@@ -885,8 +891,38 @@ impl<S: Sink, C: Clock> Observer<S, C> {
                 (would, policies) = (Decision::Deny, by);
             }
         }
+        if would == Decision::Allow
+            && act.action == Action::NetConnect
+            && act.direction.is_none()
+            && self.broker(&act.resource).is_some()
+            && !self.sink.is_named(&policies, &act.resource)
+        {
+            (would, policies) = (Decision::Deny, Arc::from([Arc::from(elsewhere::UNNAMED)]));
+        }
         act.would = Some(would);
         act.policies = policies;
+    }
+
+    /// Returns what is connected to, where it is known to run work for others, use keys or share a screen, and is not of
+    /// the tree.
+    fn broker(&self, to: &Resource) -> Option<&'static str> {
+        match to {
+            Resource::Unix(path) => {
+                let power = elsewhere::power_of(&path.to_string_lossy())?;
+                (!self.is_own_socket(path.as_bytes())).then_some(power)
+            }
+            Resource::Net(to) => elsewhere::on_port(to.address.parse().ok()?, to.port),
+            _ => None,
+        }
+    }
+
+    /// Records that a permitted connection leads out of the tree, where it does.
+    ///
+    /// # Errors
+    /// It could not be recorded.
+    pub fn note_leaving(&self, met: &Met<'_>, to: &Resource) -> Result<(), SinkError> {
+        let Some(who) = self.broker(to) else { return Ok(()) };
+        self.gap(GapReason::LeftTree, elsewhere::told(who, &host_of(to)), Some(met.process.clone()))
     }
 
     fn fold(&self, pid: u32, act: &Act) -> Fold {

@@ -299,6 +299,24 @@ impl Engine {
         allowed.or(denied).unwrap_or_else(|| self.refuse("no port".into()))
     }
 
+    /// Says whether one of these policies names a socket by itself, or a host's port: what has power over others is not
+    /// reached by a permission for everything.
+    #[must_use]
+    pub fn is_named(&self, policies: &[Arc<str>], resource: &Resource<'_>) -> bool {
+        let id = resource.id();
+        let port = match resource {
+            Resource::Host { port, .. } => Some(port.to_string()),
+            _ => None,
+        };
+        policies.iter().filter_map(|id| self.policies.rule(id)).any(|rule| match &port {
+            Some(port) => {
+                let text = self.policies.text(rule);
+                text.split(|c: char| !c.is_ascii_digit()).any(|number| number == port)
+            }
+            None => rule.policy.entity_literals().iter().any(|literal| *literal.id().unescaped() == *id),
+        })
+    }
+
     /// Answers a request. What goes wrong is an answer as well: Deny, with why.
     #[must_use]
     pub fn decide(&self, request: &Request<'_>) -> Arc<Verdict> {

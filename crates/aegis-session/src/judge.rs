@@ -138,6 +138,18 @@ impl Judge {
         })
     }
 
+    /// Says whether one of these policies names a socket or a port, and not only what it is in.
+    pub(crate) fn is_named(&self, policies: &[Arc<str>], on: &On) -> bool {
+        self.engine().is_some_and(|engine| match on {
+            On::Unix(name) => engine.is_named(policies, &Resource::Unix(&name.to_string_lossy())),
+            On::Net(to) => {
+                let address = to.address.parse().ok();
+                engine.is_named(policies, &Resource::Host { host: to.name(), address, port: to.port })
+            }
+            _ => false,
+        })
+    }
+
     /// Returns what to tell of a policy that could not be evaluated, where it was not told yet.
     fn tell(&self, policies: &[Arc<str>], error: &str) -> Option<String> {
         let policy = policies.first()?;

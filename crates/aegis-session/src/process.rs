@@ -18,7 +18,8 @@ use aegis_sys::namespaces::{self, First};
 use aegis_sys::process::{self, Change};
 use aegis_sys::signals::{self, Mask, Signal, Signals};
 use aegis_types::{
-    Act, Clock as _, Decision, Event, ExitStatus, Outcome, SessionEnd, SessionId, Text, Timestamp, What,
+    Act, Clock as _, Decision, Event, ExitStatus, Outcome, Resource, SessionEnd, SessionId, Text, Timestamp,
+    What,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 
@@ -84,6 +85,10 @@ impl Sink for SessionSink {
             self.notice(&notice);
         }
         Some((opinion.would, opinion.policies))
+    }
+
+    fn is_named(&self, policies: &[Arc<str>], resource: &Resource) -> bool {
+        self.judge.is_named(policies, resource)
     }
 
     fn ended(&self, ticket: Ticket, outcome: Outcome) {

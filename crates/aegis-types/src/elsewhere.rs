@@ -1,4 +1,11 @@
 //! Sockets of programs that run work for others: what is asked of them happens outside the observed tree.
+//!
+//! They are known by their usual names. One that is not known is a socket like any other: a policy has to permit it, and
+//! may do so without naming it.
+
+/// The id that stands among policies for this: one permits a connection to such a place without naming it, so it is
+/// denied.
+pub const UNNAMED: &str = "aegis:broker";
 
 /// A place where work can be handed to, by the end or the beginning of a socket's path.
 const SOCKETS: [(&str, &str); 22] = [
@@ -27,7 +34,7 @@ const SOCKETS: [(&str, &str); 22] = [
 ];
 
 /// Parts of paths that name such a socket wherever they stand.
-const PARTS: [(&str, &str); 9] = [
+const PARTS: [(&str, &str); 11] = [
     ("/tmux-", "a terminal server"),
     ("/screen/S-", "a terminal server"),
     ("/zellij/", "a terminal server"),
@@ -37,6 +44,8 @@ const PARTS: [(&str, &str); 9] = [
     ("/app-server-daemon", "an agent's own daemon"),
     ("/.cline/", "an agent's own daemon"),
     ("/emacs", "an editor that runs commands"),
+    ("/vscode-ipc-", "an editor that runs commands"),
+    ("/dbus-", "a message bus"),
 ];
 
 /// Local ports on which a daemon takes work, with what it is.
@@ -59,13 +68,16 @@ pub fn on_socket(path: &[u8]) -> Option<&'static str> {
 }
 
 /// Parts of names of sockets by which keys are used, or a screen and keyboard are shared with others.
-const POWERS: [(&str, &str); 6] = [
+const POWERS: [(&str, &str); 8] = [
     ("/agent.", "a key agent"),
+    // Key agents, and connections of the user's to other machines (`ControlPath` of ssh_config(5)).
+    ("/.ssh/", "what the user has open by SSH"),
     ("/S.gpg-agent", "a key agent"),
     ("/keyring/", "a key agent"),
     (".X11-unix/", "the screen and keyboard of the user"),
     ("/wayland-", "the screen and keyboard of the user"),
     ("/pulse/native", "the sound of the user"),
+    ("/pipewire-", "the sound and the screen of the user"),
 ];
 
 /// Says what a Unix socket gives power over, if it is known to: it runs work for others, uses keys, or shares a screen.
@@ -73,6 +85,12 @@ const POWERS: [(&str, &str); 6] = [
 pub fn power_of(name: &str) -> Option<&'static str> {
     let power = || POWERS.iter().find(|(part, _)| name.contains(part)).map(|(_, what)| *what);
     on_socket(name.as_bytes()).or_else(power)
+}
+
+/// Tells of a program that is asked to run work, at this place.
+#[must_use]
+pub fn told(who: &str, place: &str) -> String {
+    format!("{who} is asked ({place}): what it then does is not observed")
 }
 
 /// Says who listens on a local port, if it is known to run work for others.
@@ -98,10 +116,22 @@ mod tests {
             ("/tmp/my.sock", false),
             ("/run/nscd/socket", false),
             ("@/tmp/.X11-unix/X0", false),
+            ("@/tmp/dbus-1a2b3c", true),
+            ("/run/user/1000/vscode-ipc-1.sock", true),
         ] {
             assert_eq!(on_socket(path.as_bytes()).is_some(), known, "{path}");
         }
         assert_eq!(power_of("/tmp/ssh-x/agent.12"), Some("a key agent"));
+        for name in [
+            "/run/user/1000/wayland-0",
+            "/home/me/.ssh/agent/s.x.agent.y",
+            "/run/user/1000/gnupg/S.gpg-agent.ssh",
+            "/run/user/1000/keyring/ssh",
+            "/run/user/1000/pipewire-0",
+            "/run/user/1000/systemd/private",
+        ] {
+            assert!(power_of(name).is_some(), "{name}");
+        }
         assert!(power_of("@/tmp/.X11-unix/X0").is_some() && power_of("/tmp/my.sock").is_none());
         assert!(on_port([127, 0, 0, 1].into(), 2375).is_some());
         assert!(on_port([10, 0, 0, 1].into(), 2375).is_none());

@@ -15,6 +15,7 @@ use aegis_policy::{Policies, SandboxPlan, Source, Subject, Template};
 use aegis_sandbox::grade::{Bound, Enforcement, Supervision};
 use aegis_session::{Denied, Enforce, Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
+use aegis_types::elsewhere::UNNAMED;
 use aegis_types::{Action, AgentName, Clock as _, ExitStatus, SessionId, SessionStart, Text};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
@@ -586,6 +587,9 @@ fn denials(
                         forbidding.push(place);
                     }
                     text
+                }
+                None if &**id == UNNAMED => {
+                    format!("{UNNAMED}: a policy has to name it, since it has power over what is outside")
                 }
                 None if id.starts_with("aegis:") => {
                     format!("{}, which no policy can open", shown(id.as_bytes()))

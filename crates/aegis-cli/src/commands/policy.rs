@@ -8,10 +8,13 @@ use std::sync::Arc;
 use aegis_export::shown;
 use aegis_policy::plan::{Port, Regions, Residual, State, Why};
 use aegis_policy::set::is_permit;
-use aegis_policy::{Origin, Policies, Problem, Request, Resource, Rule, SandboxPlan, Severity, Template};
+use aegis_policy::templates::quoted;
+use aegis_policy::{
+    Origin, Policies, Problem, Request, Resource, Rule, SandboxPlan, Severity, Template, Verdict,
+};
 use aegis_session::policies::{LoadError, PolicyFiles, with_stack};
 use aegis_sys::clock::SystemClock;
-use aegis_types::{Action, AgentName, Clock as _, Decision};
+use aegis_types::{Action, AgentName, Clock as _, Decision, elsewhere};
 use serde_json::{Value, json};
 
 use crate::args::{Check, Json, Named};
@@ -193,6 +196,12 @@ pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
         existed: &|| is_there,
     };
     let verdict = engine.decide(&request);
+    if verdict.decision == Decision::Allow
+        && !options.listen
+        && let Some(power) = power_of(resource).filter(|_| !engine.is_named(&verdict.policies, &resource))
+    {
+        return unnamed(options, resource, power, &verdict);
+    }
     let rules: Vec<&Rule> = verdict.policies.iter().filter_map(|id| set.rule(id)).collect();
     let own: Vec<&str> =
         verdict.policies.iter().map(|id| &**id).filter(|id| set.rule(id).is_none()).collect();
@@ -229,6 +238,42 @@ pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
         writeln!(out, "\nno policy permits it")?;
     }
     writeln!(out, "\nasked as: {}", assumed(&configuration, options, is_there).join(", "))?;
+    Ok(out.flush()?)
+}
+
+/// Returns what a connection would give power over, where that is known.
+fn power_of(resource: Resource<'_>) -> Option<&'static str> {
+    match resource {
+        Resource::Unix(name) => elsewhere::power_of(name),
+        Resource::Host { host, port, .. } => elsewhere::on_port(host.parse().ok()?, port),
+        _ => None,
+    }
+}
+
+/// Answers that what is permitted is denied all the same, until a policy names it.
+fn unnamed(options: &Check, resource: Resource<'_>, power: &str, verdict: &Verdict) -> Result<(), CliError> {
+    let id = resource.id();
+    if options.json.json {
+        return Ok(output::json(&json!({
+            "decision": Decision::Deny.word(),
+            "action": options.action.word(),
+            "resource": id,
+            "policies": [{"id": elsewhere::UNNAMED}],
+            "errors": verdict.errors,
+            "set": &*verdict.set,
+        }))?);
+    }
+    let mut out = output::out();
+    let shown_id = shown(id.as_bytes());
+    writeln!(out, "{}: {} {shown_id}", Decision::Deny, options.action)?;
+    writeln!(
+        out,
+        "\nforbidden by {}: it is {power}, and the policies that permit it do not name it",
+        elsewhere::UNNAMED
+    )?;
+    if let Resource::Unix(_) = resource {
+        writeln!(out, "name it by `resource == Aegis::Resource::{}`", quoted(&id))?;
+    }
     Ok(out.flush()?)
 }
 

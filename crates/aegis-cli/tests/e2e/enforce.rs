@@ -1,5 +1,6 @@
 //! `aegis run`: what the policies do not permit does not happen, and what they permit happens as without.
 
+mod brokers;
 mod home;
 mod live;
 mod ways;

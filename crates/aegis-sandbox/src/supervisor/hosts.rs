@@ -48,6 +48,9 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             // Killed meanwhile: nothing happens any more.
             return met.notification.proceed();
         }
+        if self.note_leaving(&met, &ruling).is_err() {
+            return met.notification.refuse(libc::EIO);
+        }
         let Ok(written) = self.observer.write(&met, ruling, None) else {
             // No record, no effect.
             return met.notification.refuse(libc::EIO);

@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 
 use aegis_observer::arguments::low;
 use aegis_observer::network::{self, Address};
+use aegis_observer::observer::Ruling;
 use aegis_observer::resolve::Base;
-use aegis_observer::{Draft, Met, Sink};
+use aegis_observer::{Draft, Met, Sink, SinkError};
 use aegis_types::{Action, Clock, Direction, Endpoint, Resource, Text};
 use rustix::fs::{FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -73,6 +74,9 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if !ruling.allowed {
             return self.deny(met, ruling);
         }
+        if self.note_leaving(&met, &ruling).is_err() {
+            return met.notification.refuse(libc::EIO);
+        }
         let link = object.link();
         let (socket, address) = match (self.own_socket(&met), SocketAddrUnix::new(link.as_str())) {
             (Ok(socket), Ok(address)) => (socket, address),
@@ -101,11 +105,19 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if !ruling.allowed {
             return self.deny(met, ruling);
         }
+        if self.note_leaving(&met, &ruling).is_err() {
+            return met.notification.refuse(libc::EIO);
+        }
         let (socket, address) = match (self.own_socket(&met), SocketAddrUnix::new_abstract_name(name)) {
             (Ok(socket), Ok(address)) => (socket, address),
             (Err(errno), _) | (_, Err(errno)) => return met.notification.refuse(errno.raw_os_error()),
         };
         self.effect(met, ruling, move || patiently(&socket, || rustix::net::connect(&socket, &address)))
+    }
+
+    /// Records that what is about to be connected to is outside of what is observed, where that is known of it.
+    pub(super) fn note_leaving(&self, met: &Met<'_>, ruling: &Ruling) -> Result<(), SinkError> {
+        ruling.acts.iter().try_for_each(|act| self.observer.note_leaving(met, &act.resource))
     }
 
     fn other_family(&self, met: Met<'_>, to: Resource) -> io::Result<()> {
