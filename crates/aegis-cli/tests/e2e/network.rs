@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::{NOBODY, Who, World, everybody, text, until};
+use crate::work::{lend_toolchain, toolchain_of};
 
 /// A public address, of this machine in the test's network.
 const PUBLIC: &str = "93.184.216.34";
@@ -19,9 +20,12 @@ struct Lab {
 impl Lab {
     /// Makes one whose configuration permits hosts.
     fn new(who: Who, allowed: &[&str]) -> Self {
-        let world = World::new(who);
-        let init =
-            world.aegis(&["init", "me", "--policy", "project", "--dir"]).arg(world.work()).output().unwrap();
+        Self::of(World::new(who), allowed)
+    }
+
+    fn of(world: World, allowed: &[&str]) -> Self {
+        let mut init = world.aegis(&["init", "me", "--policy", "project", "--dir"]);
+        let init = init.arg(world.work()).env("RUSTUP_HOME", world.path("rustup")).output().unwrap();
         assert!(init.status.success(), "{}", text(&init));
         let settings = world.home().join("me/aegis.toml");
         let written = std::fs::read_to_string(&settings).unwrap();
@@ -54,7 +58,10 @@ impl Lab {
         lab.arg(self.world.work().join("lab.py")).arg(settings.to_string()).args(command);
         let environment = self.world.command("true");
         lab.env_clear().envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        lab.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").current_dir(self.world.work());
+        let toolchain = toolchain_of(&self.world);
+        let path = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+        lab.env("PATH", format!("{}/bin:{path}", toolchain.display()));
+        lab.env("RUSTUP_HOME", self.world.path("rustup")).current_dir(self.world.work());
         lab
     }
 
@@ -179,6 +186,97 @@ fn a_permitted_name_is_fetched_from_and_another_is_not() {
         let learned = lab.world.stdout(&["policy", "learn", asked["session"].as_str().unwrap(), "--denied"]);
         assert!(learned.contains("\"secret-in-a-name.other.example\""), "{learned}");
         assert!(learned.contains(".contains(resource.host)"), "{learned}");
+    }
+}
+
+/// Runs a script that takes something from `http://known.example:8080` and says what it is; and the same from another
+/// host, which fails.
+fn takes_from_a_host(said: &str, script: &str) {
+    for who in everybody() {
+        let world = World::new(who);
+        lend_toolchain(&world);
+        let lab = Lab::of(world, &["known.example:8080"]);
+        let site = lab.world.path("bin/site");
+        let made = Command::new("/usr/bin/python3")
+            .args(["-c", include_str!("network/registries.py")])
+            .arg(&site)
+            .arg("http://known.example:8080")
+            .status();
+        assert!(made.unwrap().success());
+        let repository = "cd \"$0\"; git init -q t; cd t; echo from git > said; git add said
+             git -c user.name=a -c user.email=a@a commit -qm a; git clone -q --bare . ../demo.git
+             cd ../demo.git; git update-server-info";
+        let made = Command::new("sh").args(["-e", "-c", repository]).arg(&site).status();
+        assert!(made.unwrap().success());
+        let output = lab.run(&["sh", "-e", "-c", script]);
+        let found = text(&output);
+        assert!(output.status.success() && found.contains(said), "{who:?}: {found}");
+        // Each of them tries a name that is not there several times, and waits in between.
+        let once = "export PIP_RETRIES=0 npm_config_fetch_retries=0 CARGO_NET_RETRY=0";
+        let again = script.replace("known.example", "other.example");
+        let again = format!("{once}; cd $(mktemp -d ./XXXXXX); {again}");
+        let output = lab.run(&["sh", "-e", "-c", &again]);
+        let found = text(&output);
+        assert!(!output.status.success() && found.contains("NetConnect other.example"), "{who:?}: {found}");
+        assert_eq!(lab.queries(), ["known.example"], "{who:?}");
+    }
+}
+
+#[test]
+fn a_repository_is_cloned_from_a_permitted_host() {
+    takes_from_a_host("from git", "git clone -q http://known.example:8080/demo.git cloned; cat cloned/said");
+}
+
+#[test]
+fn pip_installs_from_a_permitted_registry() {
+    takes_from_a_host(
+        "from pip",
+        "/usr/bin/python3 -m pip install -q --target made --disable-pip-version-check --trusted-host known.example \
+         --index-url http://known.example:8080/simple/ demo; PYTHONPATH=made /usr/bin/python3 -m demo",
+    );
+}
+
+#[test]
+fn npm_installs_from_a_permitted_registry() {
+    takes_from_a_host(
+        "from npm",
+        "npm install --silent --no-audit --no-fund --no-update-notifier --registry http://known.example:8080/npm/ demo
+         node -e 'require(\"demo\")'",
+    );
+}
+
+#[test]
+fn cargo_builds_with_a_crate_of_a_permitted_registry() {
+    takes_from_a_host(
+        "from cargo",
+        "mkdir src .cargo; echo 'fn main() { demo::demo() }' > src/main.rs
+         printf '[package]\\nname=\"p\"\\nversion=\"0.1.0\"\\nedition=\"2021\"\\n[dependencies]\\ndemo={version=\"1\",registry=\"r\"}\\n' > Cargo.toml
+         CARGO_REGISTRIES_R_INDEX=sparse+http://known.example:8080/cargo/ cargo run -q",
+    );
+}
+
+#[test]
+fn a_host_is_logged_in_to_by_ssh_where_it_is_permitted() {
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example:2222"]);
+        for name in ["host_key", "client_key"] {
+            let path = lab.world.path("bin").join(name);
+            let made =
+                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status();
+            assert!(made.unwrap().success());
+        }
+        let key = lab.world.work().join("key");
+        std::fs::copy(lab.world.path("bin/client_key"), &key).unwrap();
+        lab.world.give(&key);
+        let to = |host: &str| {
+            let options = "-F /dev/null -q -p 2222 -i key -o UserKnownHostsFile=hosts -o StrictHostKeyChecking=accept-new";
+            let output = lab.run(&["sh", "-c", &format!("ssh {options} root@{host} echo over ssh")]);
+            (output.status.success(), text(&output))
+        };
+        let (worked, found) = to("known.example");
+        assert!(worked && found.contains("over ssh"), "{who:?}: {found}");
+        let (worked, found) = to("other.example");
+        assert!(!worked && found.contains("NetConnect other.example"), "{who:?}: {found}");
     }
 }
 

@@ -35,7 +35,7 @@ fn plain(world: &World, program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-fn toolchain_of(world: &World) -> PathBuf {
+pub(crate) fn toolchain_of(world: &World) -> PathBuf {
     world.path("rustup/toolchains/here")
 }
 
@@ -139,7 +139,7 @@ fn git_works_with_the_users_name_and_without_their_secrets() {
 }
 
 /// Puts what a build needs of the tests' own toolchain where every user can read it.
-fn lend_toolchain(world: &World) {
+pub(crate) fn lend_toolchain(world: &World) {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
     let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout).unwrap().trim());
     let to = toolchain_of(world);

@@ -2,7 +2,9 @@
 
 lab.py SETTINGS COMMAND...: SETTINGS is a JSON object with `uid`, `folder` (where `queries` is written to, a line for
 each query that came: its name and `udp` or `tcp`), `names` (addresses by name) and `addresses` (those of this machine).
-The web server is on port 8080 of each address and answers with the host that was asked for.
+The web server is on port 8080 of each address. It serves what is in `folder`/site, an index.html for a folder with one,
+and answers with the host that was asked for otherwise. Where `folder` has a host_key, an SSH server is on port 2222, on
+which root logs in by the keys of `folder`/client_key.pub.
 """
 
 import ctypes
@@ -87,7 +89,14 @@ class Web(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         text = ("host %s\n" % self.headers.get("Host")).encode()
+        path = settings["folder"] + "/site" + self.path.split("?")[0].replace("..", "")
+        for path in (path, path.rstrip("/") + "/index.html"):
+            if os.path.isfile(path):
+                with open(path, "rb") as file:
+                    text = file.read()
         self.send_response(200)
+        if path.endswith("/index.html"):
+            self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
@@ -118,6 +127,20 @@ for kind, serve in ((socket.SOCK_DGRAM, by_datagram), (socket.SOCK_STREAM, by_st
 for address in ["127.0.0.1"] + [one.split("/")[0] for one in settings["addresses"]]:
     server = (SiteSix if ":" in address else Site)((address, 8080), Web)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+sshd = None
+if os.path.exists(folder + "/host_key"):
+    os.makedirs("/run/sshd", exist_ok=True)
+    options = ["PermitRootLogin=yes", "StrictModes=no", "UsePAM=no", "PidFile=none", "ListenAddress=93.184.216.34"]
+    options += ["AuthorizedKeysFile=" + folder + "/client_key.pub", "PrintMotd=no", "PrintLastLog=no"]
+    options = [word for option in options for word in ("-o", option)]
+    sshd = subprocess.Popen(["/usr/sbin/sshd", "-D", "-q", "-p", "2222", "-f", "/dev/null", "-h", folder + "/host_key", *options])
+    while True:
+        with socket.socket() as client:
+            if client.connect_ex(("93.184.216.34", 2222)) == 0:
+                break
 uid = settings["uid"]
 options = {"user": uid, "group": uid, "extra_groups": []} if uid else {}
-sys.exit(subprocess.run(sys.argv[2:], **options).returncode)
+code = subprocess.run(sys.argv[2:], **options).returncode
+if sshd:
+    sshd.kill()
+sys.exit(code)
