@@ -22,6 +22,7 @@ pub mod hull;
 pub mod network;
 mod place;
 pub mod privileges;
+pub mod streams;
 pub mod supervisor;
 pub mod view;
 

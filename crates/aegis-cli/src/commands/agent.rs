@@ -124,6 +124,9 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
     }
     let candidates = candidates(&options.command, &start_in)?;
     let mode = options.mode;
+    if mode != Mode::Wrap {
+        bound_streams()?;
+    }
     let word = options.policy.as_deref();
     // Without policies there is nothing to enforce: those of the template that `init` takes, then.
     let word =
@@ -257,6 +260,17 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
         umask,
     };
     Ok((plan, configuration))
+}
+
+/// Makes sure that nothing that the agent is handed sends to whom it likes.
+fn bound_streams() -> Result<(), CliError> {
+    match aegis_sandbox::streams::unbounded() {
+        None => Ok(()),
+        Some(stream) => Err(CliError::failed(format!(
+            "{stream} is a socket by which a command could send to anybody: what no policy decides on"
+        ))
+        .hint("redirect it: from or to a file, or through `cat`")),
+    }
 }
 
 /// Returns the policies that `--policy` names, to be taken in place of the configuration's; nothing where it names none,

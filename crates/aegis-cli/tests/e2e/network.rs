@@ -1,6 +1,7 @@
 //! Hosts by name, in a network of the test's own.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -449,5 +450,25 @@ with socket.create_connection(('127.0.0.53', int(sys.argv[1]))) as one:
         // Nor does it tell anybody that it was asked.
         assert_eq!(lab.queries(), ["known.example"]);
         assert!(lab.world.entries("me").iter().all(|entry| entry["call"] != "resolve"));
+    }
+}
+
+#[test]
+fn a_socket_for_datagrams_is_not_handed_down() {
+    for who in everybody() {
+        let world = World::new(who);
+        world.stdout(&["init", "me", "--dir", world.work().to_str().unwrap()]);
+        let cat = |input: Stdio| {
+            world.aegis(&["run", "--config", "me", "--", "cat"]).stdin(input).output().unwrap()
+        };
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let output = cat(Stdio::from(OwnedFd::from(udp)));
+        assert_eq!(output.status.code(), Some(125), "{}", text(&output));
+        assert!(text(&output).contains("standard input is a socket by which"), "{}", text(&output));
+        let (mut here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        here.write_all(b"by a stream").unwrap();
+        drop(here);
+        let output = cat(Stdio::from(OwnedFd::from(there)));
+        assert_eq!(output.stdout, b"by a stream", "{}", text(&output));
     }
 }
