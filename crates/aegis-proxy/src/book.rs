@@ -45,27 +45,35 @@ impl Book {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers that a name stood for an address. One that is not of the public internet is left out: a name does not
-    /// open what only its own address may (a name whose owner lets it stand for a host of this network, say).
+    /// Remembers that a name stood for an address. Where that is not of the public internet, it does not get the name: a
+    /// name does not open what only its own address may (a name whose owner lets it stand for a host of this network, say).
     pub fn learn(&self, name: &str, address: IpAddr) {
         let address = address.to_canonical();
-        let Some(name) = canonical(name).filter(|_| is_public(address)) else { return };
+        let Some(name) = canonical(name) else { return };
         let mut learned = self.learned();
         let Learned { names, order } = &mut *learned;
         let known = names.entry(address).or_insert_with(|| {
             order.push_back(address);
             Vec::new()
         });
-        known.retain(|other| *other != name);
-        if known.len() >= NAMES_MAX {
-            known.remove(0);
+        if is_public(address) {
+            known.retain(|other| *other != name);
+            if known.len() >= NAMES_MAX {
+                known.remove(0);
+            }
+            known.push(name);
         }
-        known.push(name);
         while order.len() > ADDRESSES_MAX {
             if let Some(oldest) = order.pop_front() {
                 names.remove(&oldest);
             }
         }
+    }
+
+    /// Says whether any name that was asked for stood for an address, also where it did not get the name.
+    #[must_use]
+    pub fn was_told(&self, address: IpAddr) -> bool {
+        self.learned().names.contains_key(&address.to_canonical())
     }
 
     /// Returns the names of an address, the one that was learned last first.
@@ -156,7 +164,7 @@ mod tests {
         for bad in ["", ".", "a b", "8.8.4.4", "a:1", "*.x", &"a".repeat(254)] {
             book.learn(bad, address("8.8.4.4"));
         }
-        assert!(book.names(address("8.8.4.4")).is_empty());
+        assert!(book.names(address("8.8.4.4")).is_empty() && !book.was_told(address("8.8.4.4")));
     }
 
     #[test]
@@ -196,6 +204,7 @@ mod tests {
             let book = Book::default();
             book.learn("evil.example", address(no));
             assert!(book.names(address(no)).is_empty(), "{no}");
+            assert!(book.was_told(address(no)) && !book.was_told(address("9.9.9.9")), "{no}");
         }
         for yes in [
             "1.1.1.1",

@@ -5,6 +5,8 @@
 //! remembers which addresses each name stood for ([`book`]). A connection to one of those is decided on by the name. A
 //! name that may not be known is answered as one that does not exist, and nothing about it leaves the machine.
 //!
+//! Datagrams reach that resolver and nobody else: sockets for them are opened in a network of their own ([`datagrams`]).
+//!
 //! Connections are executed on the caller's own socket by whoever answers its calls; those that take time are waited
 //! for by one thread for all of them ([`connector`]).
 //!
@@ -16,6 +18,7 @@
 
 pub mod book;
 pub mod connector;
+mod datagrams;
 mod message;
 pub mod resolver;
 mod upstream;

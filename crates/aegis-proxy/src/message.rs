@@ -12,6 +12,9 @@ pub(crate) const MESSAGE_MAX: usize = 65_535;
 /// How large an answer may be that comes in one datagram where the query says so (RFC 9715).
 const PAYLOAD: u16 = 1_232;
 
+/// How large it may be in any case (RFC 1035, section 4.2.1).
+const PLAIN: u16 = 512;
+
 /// A query that can be handed on.
 #[derive(Debug)]
 pub(crate) struct Query {
@@ -19,6 +22,8 @@ pub(crate) struct Query {
     pub(crate) name: String,
     /// What is sent on: made anew, so that nothing goes out but the question.
     pub(crate) bytes: Vec<u8>,
+    /// How large an answer the caller takes in one datagram.
+    pub(crate) room: usize,
     /// The caller's number of it.
     id: u16,
 }
@@ -60,7 +65,9 @@ impl Query {
         let mut builder = builder.question();
         let pushed = builder.push((question.qname(), question.qtype()));
         let mut builder = builder.additional();
-        let added = match message.opt() {
+        let extended = message.opt();
+        let room = extended.as_ref().map_or(PLAIN, |asked| asked.udp_payload_size().max(PLAIN));
+        let added = match extended {
             Some(asked) => builder.opt(|opt| {
                 opt.set_udp_payload_size(PAYLOAD);
                 opt.set_dnssec_ok(asked.dnssec_ok());
@@ -73,7 +80,7 @@ impl Query {
         }
         let mut name = question.qname().to_string();
         name.make_ascii_lowercase();
-        Some(Ok(Self { name, bytes: builder.finish(), id: header.id() }))
+        Some(Ok(Self { name, bytes: builder.finish(), room: room.into(), id: header.id() }))
     }
 
     /// Says whether a message answers what was sent on.
@@ -112,6 +119,50 @@ pub(crate) fn is_cut(answer: &[u8]) -> bool {
     Message::from_octets(answer).is_ok_and(|message| message.header().tc())
 }
 
+/// Makes an answer fit a datagram with this much room: what it answers with stays as far as it fits, and where not all
+/// does the answer says so (RFC 2181, section 9).
+pub(crate) fn cut(mut answer: Vec<u8>, room: usize) -> Vec<u8> {
+    if answer.len() <= room {
+        return answer;
+    }
+    let (end, kept, all) = fitting(&answer, room).unwrap_or((HEAD, 0, false));
+    let questions = if end == HEAD { [0, 0] } else { [0, 1] };
+    answer.truncate(end);
+    // What stands behind the answers is of use only to who has all of it. Names refer to what is before them.
+    let counts = [questions, kept.to_be_bytes(), [0, 0], [0, 0]].concat();
+    for (at, byte) in answer.iter_mut().skip(4).zip(counts) {
+        *at = byte;
+    }
+    if !all && let Some(flags) = answer.get_mut(2) {
+        *flags |= CUT;
+    }
+    answer
+}
+
+/// Says where the last record of the answer ends that fits, how many fit, and whether these are all of them.
+fn fitting(answer: &[u8], room: usize) -> Option<(usize, u16, bool)> {
+    let message = Message::from_octets(answer).ok()?;
+    message.sole_question().ok()?;
+    let mut section = message.answer().ok()?;
+    let (mut end, mut kept) = (section.pos(), 0);
+    if end > room {
+        return None;
+    }
+    while let Some(record) = section.next() {
+        record.ok()?;
+        if section.pos() > room {
+            return Some((end, kept, false));
+        }
+        (end, kept) = (section.pos(), kept + 1);
+    }
+    Some((end, kept, true))
+}
+
+/// How long the head of a message is, and the bit in its third byte that says that there is more (RFC 1035, section
+/// 4.1.1).
+const HEAD: usize = 12;
+const CUT: u8 = 2;
+
 /// Returns the addresses that an answer gives.
 pub(crate) fn addresses(answer: &[u8]) -> Vec<IpAddr> {
     let Ok(message) = Message::from_octets(answer) else { return Vec::new() };
@@ -128,18 +179,71 @@ pub(crate) fn addresses(answer: &[u8]) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use domain::base::{Name, Ttl};
+    use domain::base::message_builder::OptBuilder;
+    use domain::base::{Name, StaticCompressor, Ttl};
     use proptest::prelude::*;
 
     use super::*;
 
-    pub(crate) fn query(name: &str, kind: Rtype) -> Vec<u8> {
+    fn query(name: &str, kind: Rtype) -> Vec<u8> {
+        asking(name, kind, None)
+    }
+
+    /// A query that says how large an answer may be.
+    fn asking(name: &str, kind: Rtype, room: Option<u16>) -> Vec<u8> {
         let mut builder = MessageBuilder::new_vec();
         builder.header_mut().set_id(0x1234);
         builder.header_mut().set_rd(true);
         let mut builder = builder.question();
         builder.push((name.parse::<Name<Vec<u8>>>().unwrap(), kind)).unwrap();
+        let mut builder = builder.additional();
+        if let Some(room) = room {
+            let size = |opt: &mut OptBuilder<'_, Vec<u8>>| {
+                opt.set_udp_payload_size(room);
+                Ok(())
+            };
+            builder.opt(size).unwrap();
+        }
         builder.finish()
+    }
+
+    /// An answer with so many addresses, and as many records behind them.
+    fn answer(addresses: u8) -> Vec<u8> {
+        let asked = query("many.example", Rtype::A);
+        let name: Name<Vec<u8>> = "many.example".parse().unwrap();
+        let asked = Message::from_octets(&asked[..]).unwrap();
+        let builder = MessageBuilder::from_target(StaticCompressor::new(Vec::new())).unwrap();
+        let mut builder = builder.start_answer(&asked, Rcode::NOERROR).unwrap();
+        let record = |n| (&name, Ttl::from_secs(60), A::from_octets(192, 0, 2, n));
+        (0..addresses).for_each(|n| builder.push(record(n)).unwrap());
+        let mut builder = builder.additional();
+        (0..addresses).for_each(|n| builder.push(record(n)).unwrap());
+        builder.finish().into_target()
+    }
+
+    #[test]
+    fn an_answer_is_cut_where_it_does_not_fit() {
+        let room = |size| Query::read(&asking("a.example", Rtype::A, size), 1).unwrap().unwrap().room;
+        assert_eq!([None, Some(0), Some(511), Some(4096)].map(room), [512, 512, 512, 4096]);
+        // A head and a question of 30 bytes, and 16 for each record.
+        assert_eq!(answer(3).len(), 30 + 6 * 16);
+        for (addresses, room, kept) in
+            [(3, 512, 3), (20, 512, 20), (40, 512, 30), (40, 511, 30), (40, 509, 29), (40, 30, 0)]
+        {
+            let whole = answer(addresses);
+            let short = cut(whole.clone(), room);
+            assert!(short.len() <= room);
+            let all = self::addresses(&whole);
+            assert_eq!(self::addresses(&short), all[..kept], "{addresses} {room}");
+            assert_eq!(is_cut(&short), kept < usize::from(addresses), "{addresses} {room}");
+            let asked = query("many.example", Rtype::A);
+            let message = Message::from_octets(&short[..]).unwrap();
+            assert!(message.is_answer(&Message::from_octets(&asked[..]).unwrap()));
+        }
+        assert_eq!(cut([answer(3), vec![0xff; 600]].concat(), 512).len(), 30 + 3 * 16);
+        // Of what can't be read there is a head that says so.
+        let head = cut(vec![0xff; 600], 512);
+        assert_eq!((head.len(), is_cut(&head)), (12, true));
     }
 
     #[test]
@@ -205,6 +309,9 @@ mod tests {
                     prop_assert_eq!(again.name, query.name);
                 }
                 drop((addresses(&bytes), refuse(&bytes, Refusal::Failed), is_cut(&bytes)));
+                for room in 12..bytes.len() {
+                    prop_assert!(cut(bytes.clone(), room).len() <= room);
+                }
             }
         }
     }

@@ -1,18 +1,30 @@
-//! A resolver of a session's own.
+//! A resolver of a session's own. What is asked for is decided on in one place, whether it is asked by a stream or in a
+//! datagram ([`Served::admit`]).
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags};
+
 use crate::book::{Book, canonical};
-use crate::message::{self, Query, Refusal};
+use crate::datagrams::Datagrams;
+use crate::message::{self, MESSAGE_MAX, Query, Refusal};
 use crate::upstream::Upstream;
 
 /// The address that programs find in `resolv.conf`. On this one, and not on another, since some resolvers drop answers
 /// that come from elsewhere than they asked (c-ares).
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
+
+/// The port of name servers.
+pub const PORT: u16 = 53;
+
+/// The most queries in datagrams that wait for the machine's name servers at once.
+const WAITING_MAX: usize = 128;
 
 /// The most streams of queries at once.
 const STREAMS_MAX: usize = 32;
@@ -27,6 +39,8 @@ pub struct Asked<'a> {
     pub name: &'a str,
     /// Where the query came from.
     pub from: SocketAddr,
+    /// It came by a stream. Datagrams come from a network of their own, with the same numbers for other ports.
+    pub by_stream: bool,
 }
 
 /// Who knows what may be known.
@@ -40,6 +54,7 @@ pub trait Names: Send + Sync {
 #[derive(Debug)]
 pub struct Resolver {
     streams: SocketAddr,
+    datagrams: Option<Datagrams>,
     served: Arc<Served>,
 }
 
@@ -58,17 +73,26 @@ impl std::fmt::Debug for Served {
 
 impl Resolver {
     /// Starts one. `file` names the machine's name servers (`resolv.conf(5)`); `names` is asked on threads with a stack of
-    /// this many bytes.
+    /// this many bytes. With `datagrams`, this thread may make a network, and queries in datagrams are heard, too.
     ///
     /// # Errors
     /// No socket or thread can be had.
-    pub fn start(names: Box<dyn Names>, book: Arc<Book>, file: PathBuf, stack: usize) -> io::Result<Self> {
-        let streams = TcpListener::bind((ADDRESS, 0))?;
-        let served = Served { names, book, upstream: Upstream::new(file), stack };
-        let resolver = Self { streams: streams.local_addr()?, served: Arc::new(served) };
-        let served = Arc::clone(&resolver.served);
-        resolver.served.thread("names", move || served.serve_streams(&streams))?;
-        Ok(resolver)
+    pub fn start(
+        names: Box<dyn Names>,
+        book: Arc<Book>,
+        file: PathBuf,
+        stack: usize,
+        datagrams: bool,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind((ADDRESS, 0))?;
+        let streams = listener.local_addr()?;
+        let served = Arc::new(Served { names, book, upstream: Upstream::new(file), stack });
+        let serving = Arc::clone(&served);
+        thread("names", stack, move || serving.serve_streams(&listener))?;
+        let serving = Arc::clone(&served);
+        let start = || Datagrams::start(stack, move |socket| serving.serve_datagrams(socket));
+        let datagrams = datagrams.then(start).transpose()?;
+        Ok(Self { streams, datagrams, served })
     }
 
     /// Returns where queries by a stream are heard.
@@ -77,17 +101,56 @@ impl Resolver {
         self.streams
     }
 
-    /// Returns the `resolv.conf(5)` that programs are to find: this resolver, by a stream since they can send no datagrams,
-    /// and all else as the machine has it.
+    /// Opens a socket for datagrams, which reach this resolver at [`ADDRESS`] and [`PORT`], and other such sockets; nothing
+    /// where there are none to be had.
+    pub fn open_datagram(&self, family: AddressFamily, flags: SocketFlags) -> Option<Result<OwnedFd, Errno>> {
+        self.datagrams.as_ref()?.open(family, flags)
+    }
+
+    /// Returns the `resolv.conf(5)` that programs are to find: this resolver, and all else as the machine has it. Who can
+    /// is to ask by a stream, which loses and cuts nothing and needs no network of its own.
     #[must_use]
     pub fn file(&self) -> String {
         self.served.upstream.text_for(IpAddr::V4(ADDRESS)) + "options use-vc\n"
     }
 }
 
+/// Does work on a thread of its own.
+pub(crate) fn thread(name: &str, stack: usize, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name.into()).stack_size(stack).spawn(work).map(drop)
+}
+
 impl Served {
-    fn thread(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        std::thread::Builder::new().name(name.into()).stack_size(self.stack).spawn(work).map(drop)
+    fn serve_datagrams(self: &Arc<Self>, socket: &Arc<UdpSocket>) {
+        let waiting = Arc::new(());
+        let mut buffer = vec![0; MESSAGE_MAX];
+        loop {
+            let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+            let bytes = buffer.get(..length).unwrap_or_default();
+            // An answer that its asker does not wait for any more is lost, as on any network.
+            let query = match self.admit(bytes, from, false) {
+                Some(Ok(query)) => query,
+                Some(Err(answer)) => {
+                    drop(socket.send_to(&answer, from));
+                    continue;
+                }
+                None => continue,
+            };
+            let failed = message::refuse(bytes, Refusal::Failed).unwrap_or_default();
+            let held = Arc::clone(&waiting);
+            // One for us and one for this.
+            if Arc::strong_count(&waiting) > WAITING_MAX + 1 {
+                drop(socket.send_to(&failed, from));
+                continue;
+            }
+            let (work, socket) = (Arc::clone(self), Arc::clone(socket));
+            // Without a thread it gets no answer, as from a server that has too much to do.
+            drop(thread("name", self.stack, move || {
+                let answer = work.answer(&query).map_or(failed, |answer| message::cut(answer, query.room));
+                drop(socket.send_to(&answer, from));
+                drop(held);
+            }));
+        }
     }
 
     fn serve_streams(self: &Arc<Self>, listener: &TcpListener) {
@@ -100,7 +163,7 @@ impl Served {
                 continue;
             }
             let work = Arc::clone(self);
-            drop(self.thread("name", move || {
+            drop(thread("name-stream", self.stack, move || {
                 // It ends as the other end has it.
                 drop(work.serve_stream(stream, from));
                 drop(held);
@@ -116,7 +179,7 @@ impl Served {
             stream.read_exact(&mut length)?;
             let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
             stream.read_exact(&mut bytes)?;
-            let answer = match self.admit(&bytes, from) {
+            let answer = match self.admit(&bytes, from, true) {
                 Some(Ok(query)) => self.answer(&query).or_else(|| message::refuse(&bytes, Refusal::Failed)),
                 Some(Err(answer)) => Some(answer),
                 None => None,
@@ -128,12 +191,12 @@ impl Served {
     }
 
     /// Returns a query that may be handed on, or the answer to one that may not; nothing where it is none.
-    fn admit(&self, bytes: &[u8], from: SocketAddr) -> Option<Result<Query, Vec<u8>>> {
+    fn admit(&self, bytes: &[u8], from: SocketAddr, by_stream: bool) -> Option<Result<Query, Vec<u8>>> {
         let mut id = [0; 2];
         // It fails where the kernel has no random numbers yet.
         rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty()).ok()?;
         let refused = match Query::read(bytes, u16::from_ne_bytes(id))? {
-            Ok(query) if self.names.may_know(Asked { name: &query.name, from }) => {
+            Ok(query) if self.names.may_know(Asked { name: &query.name, from, by_stream }) => {
                 return Some(Ok(query));
             }
             Ok(_) => Refusal::NoSuchName,

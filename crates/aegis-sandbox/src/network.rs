@@ -9,40 +9,42 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aegis_proxy::resolver::ADDRESS;
+use aegis_proxy::resolver::{ADDRESS, PORT};
 use aegis_proxy::{Book, Connector, Resolver};
 use aegis_sys::outside;
 use aegis_types::Process;
 use rustix::fs::{MemfdFlags, OFlags};
+use rustix::io::Errno;
 
 /// The machine's own file of name servers, and that of hosts (`resolv.conf(5)`, `hosts(5)`).
 pub const SERVERS: &str = "/etc/resolv.conf";
 /// The machine's own file of hosts.
 pub const HOSTS: &str = "/etc/hosts";
 
-/// The port of name servers.
-const NAMES: u16 = 53;
-
 /// The most of those who ask for names that are remembered; beyond, all are forgotten.
 const ASKERS_MAX: usize = 4_096;
 
-/// Which process asks for names from which port.
+/// Which process asks for names from where: by a stream or not, with which address and port.
 #[derive(Debug, Default)]
-pub struct Askers(Mutex<HashMap<u16, Process>>);
+pub struct Askers(Mutex<HashMap<(bool, IpAddr, u16), Process>>);
 
 impl Askers {
-    fn add(&self, port: u16, process: Process) {
+    fn add(&self, by_stream: bool, from: SocketAddr, process: Process) {
         let mut askers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if askers.len() >= ASKERS_MAX {
             askers.clear();
         }
-        askers.insert(port, process);
+        askers.insert((by_stream, from.ip().to_canonical(), from.port()), process);
     }
 
-    /// Returns who asks from a port, where that is known.
+    /// Returns who asks from there, where that is known.
     #[must_use]
-    pub fn of(&self, port: u16) -> Option<Process> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&port).cloned()
+    pub fn of(&self, by_stream: bool, from: SocketAddr) -> Option<Process> {
+        let askers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What sends without being connected has no address but in what it sends.
+        let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let mut ips = std::iter::once(from.ip().to_canonical()).chain(any);
+        ips.find_map(|ip| askers.get(&(by_stream, ip, from.port()))).cloned()
     }
 }
 
@@ -72,9 +74,9 @@ impl Network {
         self.files.iter().any(|file| file == path).then(|| in_memory(path, self.resolver.file().as_bytes()))
     }
 
-    /// Returns where the session's resolver is heard, for an address by which it is known.
-    pub(crate) fn resolver_at(&self, to: SocketAddr) -> Option<SocketAddr> {
-        if to.ip().to_canonical() != IpAddr::V4(ADDRESS) || to.port() != NAMES {
+    /// Returns where the session's resolver hears streams, for the address by which it is known.
+    pub(crate) fn streams_at(&self, to: SocketAddr) -> Option<SocketAddr> {
+        if !is_resolver(to) {
             return None;
         }
         let at = self.resolver.streams();
@@ -85,12 +87,21 @@ impl Network {
     }
 
     /// Remembers who asks by a socket.
-    pub(crate) fn asks(&self, socket: &OwnedFd, process: &Process) {
-        let address = rustix::net::getsockname(socket).ok().and_then(|name| SocketAddr::try_from(name).ok());
-        if let Some(address) = address {
-            self.askers.add(address.port(), process.clone());
+    pub(crate) fn asks(&self, socket: &OwnedFd, by_stream: bool, process: &Process) {
+        if let Ok(from) = own_address(socket) {
+            self.askers.add(by_stream, from, process.clone());
         }
     }
+}
+
+/// Says whether an address is the one by which the session's resolver is known.
+fn is_resolver(to: SocketAddr) -> bool {
+    to.ip().to_canonical() == IpAddr::V4(ADDRESS) && to.port() == PORT
+}
+
+/// Returns the address that a socket of the internet has itself.
+fn own_address(socket: &OwnedFd) -> Result<SocketAddr, Errno> {
+    SocketAddr::try_from(rustix::net::getsockname(socket)?)
 }
 
 /// Returns the address that the kernel takes one for: none at all is this machine (`ip(7)`).
@@ -113,4 +124,31 @@ fn in_memory(path: &[u8], content: &[u8]) -> io::Result<OwnedFd> {
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     Ok(outside::open(&format!("self/fd/{}", file.as_raw_fd()), flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use aegis_types::Text;
+
+    use super::*;
+
+    #[test]
+    fn who_asks_is_known_by_what_it_asks_from() {
+        let askers = Askers::default();
+        let process = |pid| Process { exe: Arc::new(Text::from("/x")), pid, ppid: 1, tid: pid };
+        for (pid, by_stream, from) in [
+            (1, false, "0.0.0.0:7"),
+            (2, false, "127.0.0.2:7"),
+            (3, true, "127.0.0.1:7"),
+            (4, false, "[::]:8"),
+            (5, false, "[::ffff:127.0.0.1]:9"),
+        ] {
+            askers.add(by_stream, from.parse().unwrap(), process(pid));
+        }
+        let of = |by_stream, from: &str| askers.of(by_stream, from.parse().unwrap()).map(|found| found.pid);
+        assert_eq!([of(false, "127.0.0.1:7"), of(false, "127.0.0.2:7")], [Some(1), Some(2)]);
+        assert_eq!([of(true, "127.0.0.1:7"), of(true, "127.0.0.2:7")], [Some(3), None]);
+        assert_eq!([of(false, "127.0.0.1:8"), of(false, "127.0.0.1:9")], [Some(4), Some(5)]);
+        assert_eq!([of(true, "127.0.0.1:9"), of(false, "127.0.0.1:10")], [None, None]);
+    }
 }

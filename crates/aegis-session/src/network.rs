@@ -13,14 +13,20 @@ use aegis_sys::seccomp::Listener;
 
 use crate::process::SessionObserver;
 
-/// Starts what resolves names and waits for connections, on threads outside of the agent's hull.
-pub(crate) fn start(observer: &Arc<SessionObserver>, listener: &Arc<Listener>) -> io::Result<Network> {
+/// Starts what resolves names and waits for connections, on threads outside of the agent's hull. With `namespaces`, this
+/// thread may make a network.
+pub(crate) fn start(
+    observer: &Arc<SessionObserver>,
+    listener: &Arc<Listener>,
+    namespaces: bool,
+) -> io::Result<Network> {
     // A machine without that file has no names of its own.
     let hosts = std::fs::read(HOSTS).unwrap_or_default();
     let book = Arc::new(Book::with_hosts(&String::from_utf8_lossy(&hosts)));
     let askers = Arc::new(Askers::default());
     let names = Known { observer: Arc::clone(observer), askers: Arc::clone(&askers) };
-    let resolver = Resolver::start(Box::new(names), Arc::clone(&book), PathBuf::from(SERVERS), STACK)?;
+    let servers = PathBuf::from(SERVERS);
+    let resolver = Resolver::start(Box::new(names), Arc::clone(&book), servers, STACK, namespaces)?;
     let connector = Connector::start(Box::new(Tree(Arc::clone(listener))))?;
     Ok(Network::new(resolver, book, askers, connector))
 }
@@ -33,9 +39,9 @@ struct Known {
 
 impl Names for Known {
     fn may_know(&self, asked: Asked<'_>) -> bool {
-        // The socket is open to every program of this machine. Who is of the session was connected by its supervisor, before
-        // it could ask.
-        let process = self.askers.of(asked.from.port());
+        // The socket for streams is open to every program of this machine. Who is of the session was seen by its supervisor
+        // before it could ask.
+        let process = self.askers.of(asked.by_stream, asked.from);
         process.is_some_and(|process| self.observer.may_know(process, asked.name))
     }
 }

@@ -368,7 +368,7 @@ impl Session {
         let waiting = Waiting::new(foreman.clone());
         waiting.listen(Arc::clone(&listener));
         self.observer.employ_clerk().map_err(Failure::new)?;
-        let network = network::start(&self.observer, &listener)
+        let network = network::start(&self.observer, &listener, enforce.namespaces)
             .map_err(|error| Failure::new(format!("names can't be resolved for the agent: {error}")))?;
         let blocking = Arc::new(waiting.clone());
         let Enforce { plan, dry, namespaces, .. } = enforce;

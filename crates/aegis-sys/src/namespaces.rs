@@ -1,11 +1,12 @@
-//! Namespaces: an own view of files, processes and System V objects (`namespaces(7)`, `user_namespaces(7)`,
-//! `pid_namespaces(7)`).
+//! Namespaces: an own view of files, processes and System V objects, an own network (`namespaces(7)`,
+//! `user_namespaces(7)`, `pid_namespaces(7)`, `network_namespaces(7)`).
 
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 
 use crate::outside;
@@ -47,6 +48,28 @@ pub fn unshare_view() -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Gives this thread, and what it starts, a network of its own, in which there is nothing but the loopback device. What is
+/// open already stays where it is.
+///
+/// # Errors
+/// That of `unshare(2)`, or of bringing the device up.
+pub fn unshare_network() -> io::Result<()> {
+    // SAFETY: changes in which network this thread opens sockets; no memory or descriptor is touched.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: the structure is integers and arrays of them, of which all zero is a valid one.
+    let mut device: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (at, byte) in device.ifr_name.iter_mut().zip(*b"lo") {
+        *at = byte.cast_signed();
+    }
+    device.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
+    // SAFETY: the kernel reads one such structure, which names a device and has its flags (netdevice(7)).
+    let up = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const device) };
+    if up == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The first process of a process id namespace. It takes in what loses its parent, and ends when it is let go and

@@ -29,11 +29,11 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Err(errno) => return met.notification.refuse(errno.raw_os_error()),
         };
         let by_stream = kind == SocketType::STREAM;
-        if let Some(resolver) = network.resolver_at(to).filter(|_| by_stream) {
+        if let Some(resolver) = network.streams_at(to).filter(|_| by_stream) {
             // It is of the session: it is not decided on whether names are asked for, but which.
             let process = met.process.clone();
             let done = self.connect_now(&socket, &resolver);
-            network.asks(&socket, &process);
+            network.asks(&socket, by_stream, &process);
             return match done {
                 // It is on this machine, and takes no time.
                 (Ok(()) | Err(Errno::INPROGRESS), _) => met.notification.value(0),
