@@ -100,7 +100,7 @@ pub enum Shape {
     Umask,
     /// Makes a file in memory: its name, the flags.
     MemoryFile,
-    /// Makes sockets of a kind that can't be governed.
+    /// Makes sockets of a kind that has no peer before it sends, or that can't be governed.
     Socket,
     /// Takes on other user or group ids; how many the call names.
     Identity(u8),

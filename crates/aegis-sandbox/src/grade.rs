@@ -238,7 +238,7 @@ impl Enforcement {
                 "namespaces",
                 format!(
                     "names, sizes, link targets and attributes of files that may not be read can be seen, and other \
-                     processes ({error})"
+                     processes, and datagrams (UDP) are refused ({error})"
                 ),
                 "sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns; in a container, a profile \
                  that permits them",

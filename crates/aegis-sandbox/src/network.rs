@@ -15,6 +15,7 @@ use aegis_sys::outside;
 use aegis_types::Process;
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags};
 
 /// The machine's own file of name servers, and that of hosts (`resolv.conf(5)`, `hosts(5)`).
 pub const SERVERS: &str = "/etc/resolv.conf";
@@ -86,6 +87,16 @@ impl Network {
         })
     }
 
+    /// Opens a socket for datagrams, which reach the session's resolver and other such sockets; nothing where there are
+    /// none to be had.
+    pub(crate) fn open_datagram(
+        &self,
+        family: AddressFamily,
+        flags: SocketFlags,
+    ) -> Option<Result<OwnedFd, Errno>> {
+        self.resolver.open_datagram(family, flags)
+    }
+
     /// Remembers who asks by a socket.
     pub(crate) fn asks(&self, socket: &OwnedFd, by_stream: bool, process: &Process) {
         if let Ok(from) = own_address(socket) {
@@ -95,12 +106,12 @@ impl Network {
 }
 
 /// Says whether an address is the one by which the session's resolver is known.
-fn is_resolver(to: SocketAddr) -> bool {
+pub(crate) fn is_resolver(to: SocketAddr) -> bool {
     to.ip().to_canonical() == IpAddr::V4(ADDRESS) && to.port() == PORT
 }
 
 /// Returns the address that a socket of the internet has itself.
-fn own_address(socket: &OwnedFd) -> Result<SocketAddr, Errno> {
+pub(crate) fn own_address(socket: &OwnedFd) -> Result<SocketAddr, Errno> {
     SocketAddr::try_from(rustix::net::getsockname(socket)?)
 }
 

@@ -8,6 +8,7 @@
 //! All of this runs on threads in the agent's hull, whose ids are those of the agent.
 
 mod change;
+mod datagrams;
 mod hosts;
 mod names;
 mod open;
@@ -53,6 +54,10 @@ pub trait Blocking: Send + Sync {
 pub mod ids {
     /// Processes of Aegis itself.
     pub const PROCESSES: &str = "aegis:process";
+    /// Datagrams to others than the session's resolver and programs.
+    pub const DATAGRAMS: &str = "aegis:datagrams";
+    /// Datagrams among the session's own programs.
+    pub const OWN_DATAGRAMS: &str = "aegis:own-datagrams";
     /// Sockets of families that no policy speaks of.
     pub const NETWORK: &str = "aegis:network";
     /// What tells the kernel itself what to do.
@@ -165,9 +170,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             }
             Shape::ChangeView | Shape::Mount | Shape::Unmount => self.refuse(met, VIEWS, libc::EPERM),
             Shape::OpenHandle | Shape::TypeIntoTerminal => self.refuse(met, REACHES, libc::EPERM),
-            Shape::SendTo | Shape::SendMessage | Shape::SendMessages | Shape::SocketCall => {
-                self.refuse(met, UNGOVERNED, libc::EACCES)
-            }
+            Shape::SendTo | Shape::SendMessage | Shape::SendMessages => self.send(met),
+            Shape::SocketCall => self.refuse(met, UNGOVERNED, libc::EACCES),
         }
     }
 }
@@ -411,8 +415,7 @@ const UMASKS_MAX: usize = 4_096;
 const VIEWS: &str = "namespaces, mounts and other roots are refused: paths would mean something else to the program than \
                      to who decides about them";
 const REACHES: &str = "files by handle and typing into a terminal are refused";
-const UNGOVERNED: &str =
-    "sockets that send without a connection (datagrams, raw packets) and those of other families are refused";
+const UNGOVERNED: &str = "sockets of other kinds than TCP, UDP and Unix streams (raw packets, Unix datagrams, other families) are refused";
 
 /// Says whether something is there outside of the agent's view and not in it.
 fn is_hidden(resource: &Resource) -> bool {

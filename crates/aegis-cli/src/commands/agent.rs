@@ -169,10 +169,13 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
                 let enforcing =
                     enforcement(home, &configuration, &start_in, (wanted, &found), (dry, degraded))?;
                 if !options.quiet && !dry {
-                    say(&format!(
-                        "{}; hosts are decided on by name, and datagrams (UDP) are refused",
-                        enforcing.sentence
-                    ));
+                    // Without namespaces the grade says what becomes of them.
+                    let datagrams = if enforcing.plan.namespaces {
+                        ", and datagrams (UDP) reach the session's own resolver only"
+                    } else {
+                        ""
+                    };
+                    say(&format!("{}; hosts are decided on by name{datagrams}", enforcing.sentence));
                 }
                 Some(enforcing)
             }

@@ -32,9 +32,11 @@ fn nothing_is_missed_and_nothing_invented() {
     }
 }
 
-/// What `run` refuses, whatever the policies permit, and with which error: the work that needs it can't be done.
-const REFUSED: &[(&str, &str)] =
-    &[("listen", "Permission denied"), ("udp", "Permission denied"), ("unix", "Permission denied")];
+/// What `run` refuses, whatever the policies permit: the work that needs it can't be done. Datagrams of the internet need a
+/// network of their own.
+fn refused(namespaces: bool) -> &'static [&'static str] {
+    if namespaces { &["unix"] } else { &["listen", "udp", "unix"] }
+}
 
 /// Does the work under `run`, where everything is permitted that can be. Without namespaces, processes are known by the
 /// same ids inside and outside.
@@ -81,7 +83,7 @@ fn enforced(who: Who, own_processes: bool) {
     for line in errors.lines().filter_map(|line| line.split_once("not expected, ")) {
         let (count, what) = line.1.split_once(" times: ").unwrap();
         let (word, error) = what.split_once(": ").unwrap();
-        let known = REFUSED.iter().any(|(refused, why)| *refused == word && error.starts_with(why));
+        let known = refused(own_processes).contains(&word) && error.starts_with("Permission denied");
         assert!(known, "{who:?}: {what}");
         *not_done.entry(word.to_owned()).or_default() += count.parse::<usize>().unwrap();
     }
@@ -89,7 +91,7 @@ fn enforced(who: Who, own_processes: bool) {
     let refusals = entries.iter().filter(|entry| entry["kind"] == "refusal").count();
     println!("{who:?} {report}\n{} ends compared; not done {not_done:?}; {refusals} refusals", ends.compared);
     let refused: usize = not_done.values().sum();
-    assert!(refused > 100, "{who:?}: {not_done:?}");
+    assert!(refused > 50, "{who:?}: {not_done:?}");
     assert!(refusals >= refused, "{who:?}: {refusals} of {refused}");
     let (code, verdict) = world.verdict("truth");
     assert_eq!((code, &verdict["gaps"]), (0, &0.into()), "{verdict}");

@@ -16,6 +16,10 @@ const PUBLIC6: &str = "2606:4700::1111";
 /// A machine with a network of its own, in which a name server knows some names.
 struct Lab {
     world: World,
+    /// It has IPv6 beyond itself.
+    six: bool,
+    /// What it seems to lack, for `without`.
+    lacks: &'static [&'static str],
 }
 
 impl Lab {
@@ -35,7 +39,7 @@ impl Lab {
             written.replace("allowed_network = []", &format!("allowed_network = {}", json!(allowed)));
         std::fs::write(&settings, changed).unwrap();
         std::fs::write(world.work().join("lab.py"), include_str!("network/lab.py")).unwrap();
-        Self { world }
+        Self { world, six: true, lacks: &[] }
     }
 
     /// A command in the network, without `aegis`.
@@ -44,14 +48,18 @@ impl Lab {
             Who::Me => 0,
             Who::Nobody => NOBODY,
         };
+        let six = self.six.then(|| format!("{PUBLIC6}/128"));
+        let addresses: Vec<String> =
+            [format!("{PUBLIC}/32"), "10.7.7.7/32".to_owned()].into_iter().chain(six).collect();
         let settings = json!({
             "uid": uid,
             "folder": self.world.path("bin"),
-            "addresses": [format!("{PUBLIC}/32"), format!("{PUBLIC6}/128"), "10.7.7.7/32"],
+            "addresses": addresses,
             "names": {
                 "known.example": [PUBLIC, PUBLIC6],
                 "other.example": [PUBLIC],
                 "long.example": [PUBLIC],
+                "many.example": (0..60).map(|n| format!("93.184.217.{n}")).collect::<Vec<_>>(),
                 "inside.example": ["10.7.7.7", "127.0.0.1"],
             },
         });
@@ -67,8 +75,14 @@ impl Lab {
     }
 
     fn run(&self, command: &[&str]) -> Output {
-        let aegis = self.world.path("bin/aegis");
-        let run = [aegis.to_str().unwrap(), "run", "--config", "me", "--"];
+        let (aegis, without) = (self.world.path("bin/aegis"), self.world.path("bin/without"));
+        let mut run = Vec::new();
+        if !self.lacks.is_empty() {
+            run.push(without.to_str().unwrap());
+            run.extend(self.lacks);
+            run.push("--");
+        }
+        run.extend([aegis.to_str().unwrap(), "run", "--config", "me", "--"]);
         self.plain(&[&run[..], command].concat()).output().unwrap()
     }
 
@@ -77,6 +91,29 @@ impl Lab {
         let aegis = self.world.path("bin/aegis");
         let run = [aegis.to_str().unwrap(), "run", "--config", "me", "--dry-run", "--"];
         self.plain(&[&run[..], command].concat()).output().unwrap()
+    }
+
+    /// Puts a script where the agent finds it.
+    fn script(&self, name: &str, text: &str) -> String {
+        let path = self.world.work().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Compiles a program to where the agent finds it.
+    fn compiled(&self, name: &str, text: &str, compiler: &[&str]) -> String {
+        let (source, program) = (self.world.path(&format!("bin/{name}.c")), self.world.work().join(name));
+        std::fs::write(&source, text).unwrap();
+        let made =
+            Command::new(compiler[0]).args(&compiler[1..]).arg("-o").args([&program, &source]).output();
+        let made = made.unwrap();
+        assert!(made.status.success(), "{}", crate::support::text(&made));
+        program.to_str().unwrap().to_owned()
+    }
+
+    /// The datagrams that came to others than the name server, a line for each.
+    fn heard(&self) -> String {
+        std::fs::read_to_string(self.world.path("bin/heard")).unwrap_or_default()
     }
 
     /// The names that the machine's name server was asked for.
@@ -176,7 +213,8 @@ fn a_permitted_name_is_fetched_from_and_another_is_not() {
         }
         assert_eq!(lab.queries(), ["known.example"], "what may not be known is asked of nobody");
         let connections = lab.connections();
-        let permitted = json!({"host": "known.example", "address": PUBLIC, "port": 8080, "transport": "tcp"});
+        let permitted =
+            json!({"host": "known.example", "address": PUBLIC6, "port": 8080, "transport": "tcp"});
         assert!(connections.contains(&(permitted, json!("allow"))), "{connections:#?}");
         let denied = json!({"host": "secret-in-a-name.other.example"});
         assert!(connections.contains(&(denied, json!("deny"))), "{connections:#?}");
@@ -373,17 +411,20 @@ fn connections_end_as_without() {
 /// How often an address is connected to that changes meanwhile, unless `AEGIS_TEST_FLIPS` says otherwise.
 const FLIPS: usize = 10_000;
 
+/// How what flips is compiled.
+const FLIPPING: &[&str] = &["cc", "-O2", "-pthread"];
+
+fn flips() -> usize {
+    std::env::var("AEGIS_TEST_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(FLIPS)
+}
+
 #[test]
 fn an_address_that_changes_leads_nowhere_else() {
-    let flips = std::env::var("AEGIS_TEST_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(FLIPS);
+    let flips = flips();
     for who in everybody() {
         let lab = Lab::new(who, &["127.0.0.1:7001"]);
-        let (source, program) = (lab.world.path("bin/flip.c"), lab.world.work().join("flip-port"));
-        std::fs::write(&source, include_str!("network/flip.c")).unwrap();
-        let made =
-            Command::new("cc").args(["-O2", "-pthread", "-o"]).args([&program, &source]).output().unwrap();
-        assert!(made.status.success(), "{}", text(&made));
-        let output = lab.run(&[program.to_str().unwrap(), "7001", "7002", &flips.to_string()]);
+        let program = lab.compiled("flip-port", include_str!("network/flip.c"), FLIPPING);
+        let output = lab.run(&[&program, "7001", "7002", &flips.to_string()]);
         assert!(output.status.success(), "{}", text(&output));
         let counts: Value = serde_json::from_slice(&output.stdout).unwrap();
         println!("{who:?}: {counts}");
@@ -450,6 +491,262 @@ with socket.create_connection(('127.0.0.53', int(sys.argv[1]))) as one:
         // Nor does it tell anybody that it was asked.
         assert_eq!(lab.queries(), ["known.example"]);
         assert!(lab.world.entries("me").iter().all(|entry| entry["call"] != "resolve"));
+    }
+}
+
+/// How a program is compiled that brings its C library along, which is not that of GNU.
+const MUSL: &[&str] = &["musl-gcc", "-static", "-O2"];
+
+#[test]
+fn a_program_that_knows_datagrams_only_finds_names() {
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example:8080"]);
+        let fetch = lab.compiled("fetch", include_str!("network/fetch.c"), MUSL);
+        let found = text(&lab.run(&[&fetch, "known.example"]));
+        assert!(found.contains("host known.example:8080"), "{found}");
+        let output = lab.run(&[&fetch, "secret-in-a-name.other.example"]);
+        let found = text(&output);
+        assert!(!output.status.success() && found.contains("no address: Name does not resolve"), "{found}");
+        assert!(found.contains("NetConnect secret-in-a-name.other.example: no policy permits it"), "{found}");
+        assert_eq!(lab.queries(), ["known.example"], "what may not be known is asked of nobody");
+        let entries = lab.world.entries("me");
+        let asked = entries.iter().find(|entry| entry["call"] == "resolve").unwrap();
+        assert_eq!(asked["process"]["exe"], fetch, "{asked}");
+        // Neither asking nor looking for a way is a connection.
+        let connects =
+            entries.iter().filter(|entry| entry["action"] == "NetConnect" && entry["call"] != "resolve");
+        let made: Vec<&Value> = connects.map(|entry| &entry["resource"]["transport"]).collect();
+        assert_eq!(made, ["tcp"], "{entries:#?}");
+    }
+}
+
+#[test]
+fn names_are_asked_for_by_datagrams_in_every_way() {
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example", "many.example"]);
+        let script = lab.script("datagrams.py", include_str!("network/datagrams.py"));
+        let ask = |name: &str| {
+            let output = lab.run(&["/usr/bin/python3", &script, "ask", name]);
+            assert!(output.status.success(), "{}", text(&output));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let ways = [
+            "sendto",
+            "sendmsg",
+            "sendmmsg",
+            "no family",
+            "connected",
+            "connected sendmmsg",
+            "bound",
+            "bound to a port",
+            "mapped sendto",
+            "mapped sendmsg",
+            "mapped connected",
+        ];
+        let sizes = |cut: [bool; 3], count: [usize; 3]| {
+            let word = |cut: bool| if cut { "True" } else { "False" };
+            let line = |(size, cut, count)| format!("size {size}: cut {}, {count} addresses\n", word(cut));
+            (0..3).map(|at| line(([0, 900, 4096][at], cut[at], count[at]))).collect::<String>()
+        };
+        let each = |answer: &str| ways.map(|way| format!("{way}: {answer}\n")).concat();
+        let known = each(&format!("0 0 {PUBLIC6} {PUBLIC}")) + &sizes([false; 3], [1; 3]);
+        assert_eq!(ask("known.example"), known);
+        let denied = each("3 3") + &sizes([false; 3], [0; 3]);
+        assert_eq!(ask("secret.other.example"), denied);
+        let many = ask("many.example");
+        assert!(many.ends_with(&sizes([true, true, false], [30, 54, 60])), "{many}");
+        assert_eq!(lab.queries(), ["known.example", "many.example"]);
+        let entries = lab.world.entries("me");
+        let asked: Vec<_> = entries.iter().filter(|entry| entry["call"] == "resolve").collect();
+        assert_eq!(asked.len(), 2 * ways.len() + 3);
+        for entry in asked {
+            assert_eq!(entry["resource"], json!({"host": "secret.other.example"}));
+            assert!(entry["process"]["exe"].as_str().unwrap().contains("/python3"), "{entry}");
+        }
+        assert_eq!(lab.world.verdict("me").0, 0);
+    }
+}
+
+#[test]
+fn datagrams_reach_nobody_else_and_that_is_recorded() {
+    for who in everybody() {
+        // Whatever the policies permit.
+        let lab = Lab::new(who, &["0.0.0.0/0", "::/0", "localhost"]);
+        let script = lab.script("datagrams.py", include_str!("network/datagrams.py"));
+        let send =
+            |address: &'static str| ["/usr/bin/python3", &script, "send", address, "7002"].map(str::to_owned);
+        for address in [PUBLIC, "127.0.0.1"] {
+            let output = lab.plain(&send(address).each_ref().map(String::as_str)).output().unwrap();
+            assert!(output.status.success(), "{}", text(&output));
+            // Each way sends two.
+            let to = format!("to {address}\n");
+            assert_eq!(lab.heard().matches(&to).count(), 22, "{}", lab.heard());
+        }
+        std::fs::remove_file(lab.world.path("bin/heard")).unwrap();
+        let output = lab.run(&send(PUBLIC).each_ref().map(String::as_str));
+        let found = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}", text(&output));
+        let (connected, others): (Vec<&str>, Vec<&str>) =
+            found.lines().partition(|line| line.contains("connected"));
+        assert!(others.iter().all(|line| line.ends_with(": EACCES")) && others.len() == 8, "{found}");
+        // They may look for a way to what they may connect to.
+        assert!(connected.iter().all(|line| line.ends_with(": EDESTADDRREQ")), "{found}");
+        let shown = text(&output);
+        assert!(shown.contains(&format!("NetConnect {PUBLIC}:7002: denied by aegis:datagrams")), "{shown}");
+        let output = lab.run(&send("127.0.0.1").each_ref().map(String::as_str));
+        assert!(output.status.success(), "{}", text(&output));
+        assert_eq!(lab.heard(), "");
+        let entries = lab.world.entries("me");
+        let sent = |call: &str, address: &str| {
+            let is = |entry: &&Value| {
+                let to = &entry["resource"];
+                entry["call"] == call
+                    && (&to["address"], &to["port"], &to["transport"])
+                        == (&json!(address), &json!(7002), &json!("udp"))
+            };
+            let found: Vec<&Value> = entries.iter().filter(is).collect();
+            let decided = |word: &str| found.iter().filter(|entry| entry["decision"] == word).count();
+            (decided("allow"), decided("deny"))
+        };
+        // A call that is denied ends the way.
+        assert_eq!(
+            [sent("sendto", PUBLIC), sent("sendmsg", PUBLIC), sent("sendmmsg", PUBLIC)],
+            [(0, 5), (0, 2), (0, 1)]
+        );
+        let own = ["sendto", "sendmsg", "sendmmsg"].map(|call| sent(call, "127.0.0.1"));
+        assert_eq!(own, [(10, 0), (4, 0), (1, 0)]);
+        assert_eq!((sent("connect", PUBLIC), sent("connect", "127.0.0.1")), ((0, 0), (3, 0)));
+        assert_eq!(lab.world.verdict("me").0, 0);
+    }
+}
+
+#[test]
+fn the_sessions_own_programs_send_to_each_other() {
+    const TALK: &str = "import socket
+def udp():
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); one.settimeout(20)
+    return one
+server, client = udp(), udp()
+server.bind(('0.0.0.0', 7003))
+client.sendto(b'ask', ('127.0.0.1', 7003))
+data, peer = server.recvfrom(9)
+server.sendto(data + b'ed', peer)
+print(client.recv(9), peer[1] != 0)";
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example"]);
+        let (done, found) = python(&lab, TALK);
+        assert!(done && found.contains("b'asked' True\n"), "{found}");
+        let entries = lab.world.entries("me");
+        let own = entries.iter().filter(|entry| entry["resource"]["transport"] == "udp");
+        let own: Vec<Value> = own.map(|entry| json!([entry["call"], entry["policies"]])).collect();
+        let expected = ["bind", "sendto", "sendto"].map(|call| json!([call, ["aegis:own-datagrams"]]));
+        assert_eq!(own, expected);
+    }
+}
+
+#[test]
+fn a_peer_that_no_name_led_to_is_denied() {
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example"]);
+        let program = format!(
+            "import socket
+def connect(address):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        try: return one.connect((address, 443)), one.getsockname()[0]
+        except PermissionError: return 'denied'
+print(connect('{PUBLIC}'), connect('8.8.8.8'), socket.gethostbyname('known.example'), connect('{PUBLIC}'), connect('10.7.7.7'))"
+        );
+        let (done, found) = python(&lab, &program);
+        let expected = format!("denied denied {PUBLIC} (None, '{PUBLIC}') denied\n");
+        assert!(done && found.contains(&expected), "{found}");
+        let entries = lab.world.entries("me");
+        let denied: Vec<&Value> = entries
+            .iter()
+            .filter(|entry| entry["resource"]["transport"] == "udp")
+            .map(|entry| {
+                assert_eq!(
+                    (&entry["decision"], &entry["policies"]),
+                    (&json!("deny"), &json!(["aegis:datagrams"]))
+                );
+                &entry["resource"]["address"]
+            })
+            .collect();
+        assert_eq!(denied, [PUBLIC, "8.8.8.8", "10.7.7.7"]);
+    }
+}
+
+#[test]
+fn datagrams_whose_address_changes_reach_nobody_else() {
+    let flips = flips();
+    for who in everybody() {
+        let lab = Lab::new(who, &["known.example"]);
+        let program = lab.compiled("flip-datagram", include_str!("network/flip-datagram.c"), FLIPPING);
+        let (outside, inside) = (format!("{PUBLIC}:7002"), "127.0.0.1:7002");
+        for how in ["sendto", "sendmsg", "sendmmsg", "connect"] {
+            let output = lab.run(&[&program, how, &flips.to_string(), "127.0.0.53:53", &outside, inside]);
+            assert!(output.status.success(), "{}", text(&output));
+            let counts: Value = serde_json::from_slice(&output.stdout).unwrap();
+            println!("{who:?} {how}: {counts}");
+            assert_eq!(lab.heard(), "", "{how}: {counts}");
+            let count = |name: &str| usize::try_from(counts[name].as_u64().unwrap()).unwrap();
+            assert_eq!(count("done") + count("denied") + count("no_way"), flips, "{counts}");
+            assert!(count("done") > flips / 20 && count("denied") > flips / 20, "it was no race: {counts}");
+        }
+        assert!(lab.queries().is_empty());
+        assert_eq!(lab.world.verdict("me").0, 0);
+    }
+}
+
+#[test]
+fn addresses_are_in_the_order_that_they_have_without() {
+    const ORDER: &str = "import socket
+for name in ('known.example', 'localhost'):
+    print([one[4][0] for one in socket.getaddrinfo(name, 8080, type=socket.SOCK_STREAM)])
+def source(family, address):
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
+        try: one.connect((address, 9))
+        except OSError as error: return error.errno
+        return one.getsockname()[0]
+print(source(socket.AF_INET, PUBLIC), source(socket.AF_INET6, PUBLIC6), source(socket.AF_INET6, '::ffff:' + PUBLIC))";
+    for who in everybody() {
+        for six in [true, false] {
+            let lab = Lab { six, ..Lab::new(who, &["known.example:8080"]) };
+            let program =
+                ORDER.replace("PUBLIC6", &format!("'{PUBLIC6}'")).replace("PUBLIC", &format!("'{PUBLIC}'"));
+            let fetch = lab.compiled("fetch", include_str!("network/fetch.c"), MUSL);
+            let with_glibc = ["/usr/bin/python3", "-c", &program];
+            for command in [&with_glibc[..], &[&fetch, "known.example"]] {
+                let plain = lab.plain(command).output().unwrap();
+                assert!(plain.status.success(), "{}", text(&plain));
+                let run = lab.run(command);
+                let lines = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+                assert_eq!(lines(&plain), lines(&run), "{who:?} {six}: {}", text(&run));
+                let first = if six { PUBLIC6 } else { PUBLIC };
+                let order = lines(&plain).find(PUBLIC).cmp(&lines(&plain).find(PUBLIC6));
+                assert_eq!(order.is_lt(), first == PUBLIC, "{}", text(&plain));
+            }
+        }
+    }
+}
+
+#[test]
+fn without_namespaces_datagrams_are_refused_and_names_are_found() {
+    for who in everybody() {
+        for lacks in [&["namespaces"][..], &["docker"]] {
+            let lab = Lab { lacks, ..Lab::new(who, &["known.example"]) };
+            let program = "import socket
+try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM); print('opened')
+except PermissionError: print('refused')
+print(socket.gethostbyname('known.example'))";
+            let (done, found) = python(&lab, program);
+            assert!(done && found.contains(&format!("refused\n{PUBLIC}\n")), "{found}");
+            assert!(
+                found.contains("and datagrams (UDP) are refused (") && found.contains("no network namespace"),
+                "{found}"
+            );
+            let entries = lab.world.entries("me");
+            assert!(entries.iter().any(|entry| entry["kind"] == "refusal" && entry["call"] == "socket"));
+        }
     }
 }
 

@@ -33,7 +33,7 @@ impl Ends1 {
 }
 
 /// Compares how acts ended with what was recorded of it: each act that has a record has one with its end. What the
-/// kernel executes by itself, programs and `listen(2)`, may have none.
+/// kernel executes by itself, programs, `listen(2)` and sending, may have none.
 #[must_use]
 pub fn compare_ends(truth: &[TruthLine], records: &[Record]) -> Ends {
     let mut groups: BTreeMap<Key<'_>, Ends1> = BTreeMap::new();
@@ -52,7 +52,9 @@ pub fn compare_ends(truth: &[TruthLine], records: &[Record]) -> Ends {
             Outcome::Unknown => "unknown",
             Outcome::Failed(name) => name,
         };
-        let may_be_unknown = record.action == Action::ProcessSpawn || record.call == "listen";
+        let by_kernel = ["listen", "sendto", "sendmsg", "sendmmsg"];
+        let may_be_unknown =
+            record.action == Action::ProcessSpawn || by_kernel.contains(&record.call.as_str());
         group.free += usize::from(record.outcome == Outcome::Unknown && may_be_unknown);
         *group.records.entry(end.to_owned()).or_default() += 1;
     }

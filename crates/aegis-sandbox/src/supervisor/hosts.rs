@@ -28,19 +28,21 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             Ok(found) => found,
             Err(errno) => return met.notification.refuse(errno.raw_os_error()),
         };
-        let by_stream = kind == SocketType::STREAM;
-        if let Some(resolver) = network.streams_at(to).filter(|_| by_stream) {
+        if kind != SocketType::STREAM {
+            return self.connect_datagram(met, network, socket, to);
+        }
+        if let Some(resolver) = network.streams_at(to) {
             // It is of the session: it is not decided on whether names are asked for, but which.
             let process = met.process.clone();
             let done = self.connect_now(&socket, &resolver);
-            network.asks(&socket, by_stream, &process);
+            network.asks(&socket, true, &process);
             return match done {
                 // It is on this machine, and takes no time.
                 (Ok(()) | Err(Errno::INPROGRESS), _) => met.notification.value(0),
                 (Err(errno), _) => met.notification.refuse(errno.raw_os_error()),
             };
         }
-        let ruling = self.rule_host(&met, network, to, if by_stream { "tcp" } else { "udp" });
+        let ruling = self.rule_host(&met, network, to, "tcp");
         if !ruling.allowed {
             return self.deny(met, ruling);
         }
@@ -131,7 +133,13 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 
     /// Asks the policies about an address by each name that stood for it, then by itself. The first that is permitted
     /// holds; where none is, the name that was asked for last says what was denied.
-    fn rule_host(&self, met: &Met<'_>, network: &Network, to: SocketAddr, transport: &'static str) -> Ruling {
+    pub(super) fn rule_host(
+        &self,
+        met: &Met<'_>,
+        network: &Network,
+        to: SocketAddr,
+        transport: &'static str,
+    ) -> Ruling {
         let ip = meant(to.ip());
         let rule = |host: Option<String>| {
             let endpoint = Endpoint { host, ..Endpoint::of(ip, to.port(), Some(transport)) };

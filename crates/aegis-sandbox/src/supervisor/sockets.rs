@@ -12,10 +12,11 @@ use aegis_observer::{Draft, Met, Sink, SinkError};
 use aegis_types::{Action, Clock, Direction, Endpoint, Resource, Text};
 use rustix::fs::{FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::net::SocketAddrUnix;
+use rustix::net::sockopt::socket_type;
+use rustix::net::{SocketAddrUnix, SocketType};
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
-use super::{Supervisor, UNGOVERNED, ids, unresolved};
+use super::{Supervisor, ids, unresolved};
 use crate::place::{Found, find, slot};
 
 impl<S: Sink, C: Clock> Supervisor<S, C> {
@@ -37,11 +38,6 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let held = pidfd_getfd(&*met.pidfd, fd, PidfdGetfdFlags::empty())?;
         let stat = rustix::fs::fstat(&held)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Socket { Ok(held) } else { Err(Errno::NOTSOCK) }
-    }
-
-    /// Refuses what sends without being connected, and families that nothing governs.
-    pub(super) fn socket(&self, met: Met<'_>) -> io::Result<()> {
-        self.refuse(met, UNGOVERNED, libc::EACCES)
     }
 
     pub(super) fn connect(&self, met: Met<'_>) -> io::Result<()> {
@@ -182,9 +178,12 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 })
             }
             Address::Internet(ip, port) => {
+                let address = socket_address(ip, port, &bytes);
+                if socket_type(&socket) == Ok(SocketType::DGRAM) {
+                    return self.bind_datagram(met, socket, address);
+                }
                 let to = Endpoint::of(ip, port, Some("tcp"));
                 let ruling = self.rule(&met, listens(Resource::Net(to)));
-                let address = socket_address(ip, port, &bytes);
                 self.effect(met, ruling, move || rustix::net::bind(&socket, &address).map(|()| 0))
             }
             // A name that the kernel chooses, which nobody finds (unix(7)).
@@ -219,8 +218,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     fn listened(&self, socket: &OwnedFd) -> Result<Resource, Errno> {
         let address = rustix::net::getsockname(socket)?;
         if let Ok(inet) = SocketAddr::try_from(address.clone()) {
-            let transport = match rustix::net::sockopt::socket_type(socket)? {
-                rustix::net::SocketType::STREAM => Some("tcp".into()),
+            let transport = match socket_type(socket)? {
+                SocketType::STREAM => Some("tcp".into()),
                 _ => None,
             };
             let to = Endpoint { address: inet.ip().to_string(), host: None, port: inet.port(), transport };
@@ -244,7 +243,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 }
 
 /// Returns an address with all that is in its bytes only: the zone of a link-local one, and the flow.
-fn socket_address(ip: IpAddr, port: u16, bytes: &[u8]) -> SocketAddr {
+pub(super) fn socket_address(ip: IpAddr, port: u16, bytes: &[u8]) -> SocketAddr {
     let number = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).unwrap_or_default();
     match ip {
         IpAddr::V4(ip) => SocketAddr::from((ip, port)),

@@ -4,7 +4,7 @@ lab.py SETTINGS COMMAND...: SETTINGS is a JSON object with `uid`, `folder` (wher
 each query that came: its name and `udp` or `tcp`), `names` (addresses by name) and `addresses` (those of this machine).
 The web server is on port 8080 of each address. It serves what is in `folder`/site, an index.html for a folder with one,
 and answers with the host that was asked for otherwise. Where `folder` has a host_key, an SSH server is on port 2222, on
-which root logs in by the keys of `folder`/client_key.pub.
+which root logs in by the keys of `folder`/client_key.pub. Datagrams to port 7002 are written to `heard`, a line for each.
 """
 
 import ctypes
@@ -94,7 +94,7 @@ class Web(http.server.BaseHTTPRequestHandler):
             if os.path.isfile(path):
                 with open(path, "rb") as file:
                     text = file.read()
-        self.send_response(200)
+        self.send_response_only(200)
         if path.endswith("/index.html"):
             self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(text)))
@@ -138,9 +138,22 @@ if os.path.exists(folder + "/host_key"):
         with socket.socket() as client:
             if client.connect_ex(("93.184.216.34", 2222)) == 0:
                 break
+ears = []
+for address in ["127.0.0.1"] + [one.split("/")[0] for one in settings["addresses"]]:
+    ears.append(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM))
+    ears[-1].bind((address, 7002))
+    ears[-1].setblocking(False)
 uid = settings["uid"]
 options = {"user": uid, "group": uid, "extra_groups": []} if uid else {}
 code = subprocess.run(sys.argv[2:], **options).returncode
+with open(folder + "/heard", "a") as file:
+    for ear in ears:
+        try:
+            while True:
+                data, peer = ear.recvfrom(4096)
+                file.write("%r from %s to %s\n" % (data, peer[0], ear.getsockname()[0]))
+        except BlockingIOError:
+            pass
 if sshd:
     sshd.kill()
 sys.exit(code)
