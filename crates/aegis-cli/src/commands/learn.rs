@@ -52,7 +52,7 @@ pub(crate) fn run(
                 What::Action(act) if denied && is_unpermitted(act) => {
                     learner.add(&Act { decision: Decision::Observed, ..(**act).clone() });
                 }
-                What::Action(act) => learner.add(act),
+                What::Action(act) if !needs_no_policy(act) => learner.add(act),
                 _ => {}
             }
             ControlFlow::Continue(())
@@ -77,6 +77,11 @@ pub(crate) fn run(
 /// agent was told so.
 fn is_unpermitted(act: &Act) -> bool {
     act.decision == Decision::Deny && act.policies.is_empty() && act.outcome != Outcome::Missing
+}
+
+/// Says whether an act is permitted whatever the policies say.
+fn needs_no_policy(act: &Act) -> bool {
+    !act.is_denied() && act.policies.iter().any(|id| id.starts_with("aegis:"))
 }
 
 fn utf8(path: &Path) -> Option<String> {

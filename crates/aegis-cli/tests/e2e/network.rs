@@ -641,6 +641,15 @@ print(client.recv(9), peer[1] != 0)";
         let own: Vec<Value> = own.map(|entry| json!([entry["call"], entry["policies"]])).collect();
         let expected = ["bind", "sendto", "sendto"].map(|call| json!([call, ["aegis:own-datagrams"]]));
         assert_eq!(own, expected);
+        // It needs no policy.
+        let output = lab.run_dry(&["/usr/bin/python3", "-c", TALK]);
+        assert!(output.status.success() && text(&output).contains("b'asked' True\n"), "{}", text(&output));
+        let entries = lab.world.entries("me");
+        let sessions = entries.iter().filter(|entry| entry["kind"] == "session_start");
+        for session in sessions.map(|entry| entry["session"].as_str().unwrap()) {
+            let learned = lab.world.stdout(&["policy", "learn", session]);
+            assert!(!learned.contains("7003") && !learned.contains("localhost"), "{learned}");
+        }
     }
 }
 
