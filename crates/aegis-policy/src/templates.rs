@@ -135,9 +135,15 @@ impl Template {
                         &include_str!("../templates/caches.cedar").replace("{{caches}}", &quoted(caches)),
                     );
                 }
+                // What is fetched has such files, too, and is used nowhere else.
+                let fetched = caches.map_or_else(String::new, |caches| {
+                    format!(" unless {{\n  resource in Aegis::Resource::{}\n}}", quoted(caches))
+                });
+                let plants = include_str!("../templates/plants.cedar");
+                let plants = plants.replace("}\n// {{caches}}\n;", &format!("}}{fetched};"));
                 vec![
                     TemplateFile { name: "project.cedar", text },
-                    file("plants.cedar", include_str!("../templates/plants.cedar")),
+                    TemplateFile { name: "plants.cedar", text: plants },
                 ]
             }
         }

@@ -80,6 +80,26 @@ fn every_template_is_valid_whatever_the_paths_are() {
 }
 
 #[test]
+fn what_is_fetched_may_have_settings_in_it() {
+    let caches = "/home/me/.aegis/x/sandbox/cache";
+    let files = Template::Project.files(Places {
+        directory: "/home/me/p",
+        caches: Some(caches),
+        ..Places::default()
+    });
+    let files: Vec<(&str, &str)> = files.iter().map(|file| (file.name, file.text.as_str())).collect();
+    let engine = engine(set(&files).unwrap());
+    let written = |folder: &str, name: &str| {
+        let path = format!("{folder}/{name}");
+        decide(&engine, Action::FileWrite, Resource::Path(&path), false, false)
+    };
+    for name in ["registry/src/a/.vscode/tasks.json", "b/.mcp.json", "_npx/c/.claude/settings.json"] {
+        assert_eq!(written(caches, name), "allow project:caches", "{name}");
+        assert!(written("/home/me/p", name).starts_with("deny plants:"), "{name}");
+    }
+}
+
+#[test]
 fn the_small_templates_do_what_they_say() {
     let deny = engine(template(Template::DefaultDeny, "/", &[]));
     let read = engine(template(Template::AllowReadOnly, "/", &[]));
