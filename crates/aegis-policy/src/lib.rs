@@ -22,6 +22,7 @@ pub mod set;
 mod sketch;
 pub mod source;
 pub mod templates;
+pub mod tools;
 
 pub use decide::{Engine, EngineError, Reserved, Subject, Verdict};
 pub use learn::{Learned, Learner, LeftOut};
@@ -33,3 +34,4 @@ pub use request::{Request, Resource};
 pub use set::{Policies, Rule, SCHEMA};
 pub use source::{Origin, Source};
 pub use templates::Template;
+pub use tools::Tool;

@@ -61,6 +61,8 @@ pub struct Places<'a> {
     pub settings: &'a [String],
     /// The folder of the configuration's own caches, where it is known.
     pub caches: Option<&'a str>,
+    /// Where agents have things of their own in the user's home ([`crate::tools::own_places`]).
+    pub agents: &'a [String],
 }
 
 impl Template {
@@ -103,7 +105,7 @@ impl Template {
     /// Returns its files.
     #[must_use]
     pub fn files(self, places: Places<'_>) -> Vec<TemplateFile> {
-        let Places { directory, toolchains, settings, caches } = places;
+        let Places { directory, toolchains, settings, caches, agents } = places;
         match self {
             Template::DefaultDeny => {
                 vec![file("default-deny.cedar", include_str!("../templates/default-deny.cedar"))]
@@ -136,11 +138,18 @@ impl Template {
                     );
                 }
                 // What is fetched has such files, too, and is used nowhere else.
-                let fetched = caches.map_or_else(String::new, |caches| {
-                    format!(" unless {{\n  resource in Aegis::Resource::{}\n}}", quoted(caches))
-                });
+                let caches: Vec<String> = caches.map(str::to_owned).into_iter().collect();
+                let agents: Vec<String> = agents.iter().chain(&caches).cloned().collect();
                 let plants = include_str!("../templates/plants.cedar");
-                let plants = plants.replace("}\n// {{caches}}\n;", &format!("}}{fetched};"));
+                let plants = [("agents", agents), ("caches", caches)].into_iter().fold(
+                    plants.to_owned(),
+                    |text, (key, paths)| {
+                        text.replace(
+                            &format!("}}\n// {{{{{key}}}}}\n;"),
+                            &format!("}}{};", unless_in(&paths)),
+                        )
+                    },
+                );
                 vec![
                     TemplateFile { name: "project.cedar", text },
                     TemplateFile { name: "plants.cedar", text: plants },
@@ -148,6 +157,16 @@ impl Template {
             }
         }
     }
+}
+
+/// Returns the condition that leaves paths out; nothing where there are none.
+fn unless_in(paths: &[String]) -> String {
+    if paths.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> =
+        paths.iter().map(|path| format!("    Aegis::Resource::{}", quoted(path))).collect();
+    format!(" unless {{\n  resource in [\n{}\n  ]\n}}", names.join(",\n"))
 }
 
 fn file(name: &'static str, text: &str) -> TemplateFile {

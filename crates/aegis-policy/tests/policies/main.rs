@@ -11,3 +11,4 @@ mod agree;
 mod learn;
 mod mistakes;
 mod texts;
+mod tools;
