@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Makes a configuration: settings, and policies that say what its agent may do
     #[command(
-        after_help = "Without NAME, it asks five questions.\n\nExample:\n  aegis init\n  aegis init claude --dir ~/project --policy project"
+        after_help = "Without NAME, it asks six questions.\n\nExample:\n  aegis init\n  aegis init claude --dir ~/project --tool claude"
     )]
     Init(Init),
     /// Runs a command and records everything that it and its processes do
@@ -35,7 +35,8 @@ pub(crate) enum Command {
     Wrap(Wrap),
     /// Runs a command that can do what its policies permit, and nothing else: the kernel enforces it
     #[command(
-        after_help = "A configuration that does not exist is made, with the policies of `project` for the directory.\n\n\
+        after_help = "A configuration that does not exist is made, with the policies of `project` for the directory. Where the \
+        command starts an agent that Aegis knows, that agent's profile is added.\n\n\
         Exit code: that of CMD, or 128+N where signal N ended it; 125 where Aegis failed, 126 where CMD can't be \
         executed, 127 where it was not found.\n\nExample:\n  aegis run -- make test\n  aegis run --config claude --dry-run -- claude"
     )]
@@ -121,6 +122,10 @@ pub(crate) struct Run {
     /// The directory to start in, whose files' former contents are kept [default: the current one]
     #[arg(long, value_name = "PATH")]
     pub(crate) dir: Option<PathBuf>,
+    /// A tool whose profile is added to the policies: claude, codex, gemini, copilot, opencode, qwen, aider, node, python,
+    /// rust or go; may be given several times. `none` takes the command for no agent [default: the agent that the command starts]
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) tool: Vec<String>,
     /// Denies nothing and says what would be denied
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -174,6 +179,10 @@ pub(crate) struct Init {
     /// The directory that the agent works in [default: the current one]
     #[arg(long, value_name = "PATH")]
     pub(crate) dir: Option<PathBuf>,
+    /// A tool whose profile is added to the policies: claude, codex, gemini, copilot, opencode, qwen, aider, node, python,
+    /// rust or go; may be given several times
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) tool: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,12 +199,18 @@ pub(crate) enum Policy {
     /// Lists the policies in force for a configuration, and where each stands
     #[command(after_help = "Example:\n  aegis policy list claude")]
     List(Named),
-    /// Prints a template
-    #[command(after_help = "Example:\n  aegis policy generate --template project > project.cedar")]
+    /// Prints a template, or the profile of a tool
+    #[command(
+        after_help = "Example:\n  aegis policy generate --template project > project.cedar\n  aegis policy generate --tool claude"
+    )]
+    #[command(group = clap::ArgGroup::new("what").required(true))]
     Generate {
         /// project, allow-read-only, default-deny or permit-all
-        #[arg(long, value_name = "NAME")]
-        template: String,
+        #[arg(long, value_name = "NAME", group = "what")]
+        template: Option<String>,
+        /// claude, codex, gemini, copilot, opencode, qwen, aider, node, python, rust or go
+        #[arg(long, value_name = "TOOL", group = "what")]
+        tool: Option<String>,
         /// The directory that the agent works in [default: the current one]
         #[arg(long, value_name = "PATH")]
         dir: Option<PathBuf>,

@@ -15,6 +15,7 @@ mod output;
 mod policies;
 mod surroundings;
 mod times;
+mod tools;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -116,7 +116,9 @@ pub(crate) fn entry_line(event: &Event) -> String {
             (0, "Policy", "", format!("not taken: {}", shown(fault.detail.as_bytes())))
         }
         What::SessionStart(start) => {
-            (0, "Start", "", format!("{} {}", start.mode, command_line(&start.argv)))
+            let tool = start.tool.as_ref().map(|tool| format!("  ({})", crate::tools::title(tool)));
+            let command = command_line(&start.argv);
+            (0, "Start", "", format!("{} {command}{}", start.mode, tool.unwrap_or_default()))
         }
         What::SessionEnd(end) => {
             let how = end.exit.map_or_else(|| "not seen".to_owned(), status_text);

@@ -208,7 +208,7 @@ pub(crate) fn template_files(
         toolchains: &toolchains,
         settings: &settings(Path::new(directory)),
         caches: caches.as_deref().and_then(Path::to_str),
-        agents: &[],
+        agents: &crate::tools::own_places(Path::new(directory)),
     }))
 }
 

@@ -3,6 +3,7 @@
 
 mod git;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use aegis_types::SessionId;
 use crate::config::Configuration;
 use crate::error::CliError;
 use crate::home::{environment as variable, make_private, set_in_environment};
+use crate::tools::Tools;
 
 /// Variables that are handed down. What is not here could hold a secret, or name code that a program loads.
 const HANDED_DOWN: &[&str] = &[
@@ -135,14 +137,20 @@ fn make_own(path: &Path) -> Result<(), CliError> {
     make_private(path)
 }
 
-/// Returns the environment of an agent, as `NAME=value`.
+/// Returns the environment of an agent, as `NAME=value`: with what its tools read.
 pub(crate) fn environment(
     configuration: &Configuration,
     tmp: &Path,
     start_in: &Path,
+    tools: &Tools,
 ) -> Result<Vec<CString>, CliError> {
+    let read: BTreeSet<&str> = tools.all().flat_map(|tool| tool.variables).copied().collect();
+    let names =
+        HANDED_DOWN.iter().copied().chain(read.into_iter().filter(|name| !HANDED_DOWN.contains(name)));
     let mut all: Vec<(String, OsString)> =
-        HANDED_DOWN.iter().filter_map(|name| Some(((*name).to_owned(), set_in_environment(name)?))).collect();
+        names.filter_map(|name| Some((name.to_owned(), set_in_environment(name)?))).collect();
+    let set: BTreeMap<&str, &str> = tools.all().flat_map(|tool| tool.set).copied().collect();
+    all.extend(set.into_iter().map(|(name, value)| (name.to_owned(), value.into())));
     let mut set = |name: &str, value: &Path| all.push((name.to_owned(), value.as_os_str().to_owned()));
     for name in ["TMPDIR", "TMP", "TEMP"] {
         set(name, tmp);

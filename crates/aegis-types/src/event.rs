@@ -445,6 +445,9 @@ pub struct SessionStart {
     /// SHA-256 of the policy set in force at the start, in hexadecimal; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// The agent's program, where it is a known one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<SessionTool>,
     /// The user's id.
     pub uid: u32,
     /// The user's name, where the system knows one.
@@ -452,6 +455,17 @@ pub struct SessionStart {
     pub user: Option<String>,
     /// Version of Aegis.
     pub version: String,
+}
+
+/// A known program that is an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionTool {
+    /// Its name.
+    pub name: String,
+    /// Its version, where its files say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// A session's end.

@@ -20,7 +20,7 @@ pub use errno::ErrnoName;
 pub use event::{
     Act, Endpoint, Event, ExitStatus, Gap, GapReason, LedgerStart, PolicyChange, PolicyFault, PolicyFile,
     PolicySet, PolicyText, PreImage, Process, Program, Refusal, Resource, Seal, Seam, SessionEnd,
-    SessionStart, What,
+    SessionStart, SessionTool, What,
 };
 pub use id::{AgentName, NameError, SessionId};
 pub use time::{Clock, Moment, Timestamp};

@@ -11,7 +11,7 @@ use aegis_export::shown;
 use aegis_ledger::{Ledger, recovery};
 use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
-use aegis_policy::{Policies, SandboxPlan, Source, Subject, Template};
+use aegis_policy::{Policies, SandboxPlan, Source, Subject, Template, Tool};
 use aegis_sandbox::grade::{Bound, Enforcement, Supervision};
 use aegis_session::{Denied, Enforce, Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
@@ -23,6 +23,7 @@ use super::init;
 use crate::config::{Configuration, Isolation, Observing, Platform};
 use crate::error::CliError;
 use crate::home::{Home, passwd, set_in_environment, user_home};
+use crate::tools::{Agent, Tools};
 use crate::{policies, surroundings, times};
 
 /// What is to be run, and how.
@@ -33,6 +34,8 @@ pub(super) struct Wanted {
     pub(super) name_option: &'static str,
     pub(super) dir: Option<PathBuf>,
     pub(super) policy: Option<String>,
+    /// The tools that are wanted by name.
+    pub(super) tools: Vec<String>,
     pub(super) quiet: bool,
     pub(super) verbose: bool,
     pub(super) allow_io_uring: bool,
@@ -102,7 +105,7 @@ fn say(notice: &str) {
     drop(writeln!(std::io::stderr().lock(), "aegis: {notice}"));
 }
 
-fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliError> {
+fn prepare(home: &Home, mut options: Wanted) -> Result<(Plan, Configuration), CliError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| CliError::failed(format!("{what}: {error}"));
     // What the caller has set itself is meant for the command, not for the files of Aegis.
     let limits = aegis_sys::process::raise_limits();
@@ -122,18 +125,34 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
     if options.dir.is_some() && !start_in.is_dir() {
         return Err(CliError::usage(format!("{} is no directory", start_in.display())));
     }
-    let candidates = candidates(&options.command, &start_in)?;
+    let mut candidates = candidates(&options.command, &start_in)?;
     let mode = options.mode;
     if mode != Mode::Wrap {
         bound_streams()?;
     }
+    let program = candidates.first().map(PathBuf::as_path);
+    let tools = Tools::of(&options.tools, &options.command, program, &start_in)?;
     let word = options.policy.as_deref();
     // Without policies there is nothing to enforce: those of the template that `init` takes, then.
     let word =
         if mode == Mode::Wrap { word } else { word.or_else(|| default_policy(home, &name, &start_in)) };
-    let policy = choose_policy(home, &name, word, &start_in)?;
+    let asked = if mode == Mode::Wrap { &Tools::default() } else { &tools };
+    let policy = choose_policy(home, &name, word, &start_in, asked)?;
     let configuration = home.configuration_or_new(&name)?;
     check_observer(&configuration)?;
+    if mode != Mode::Wrap {
+        if policy.is_none() {
+            add_profiles(&configuration, &tools)?;
+        }
+        if let Some(agent) = &tools.agent {
+            candidates = agent.program().map_or(candidates, |program| vec![program]);
+            let how = agent.prepare(&mut options.command);
+            if let Some(how) = how.filter(|_| !options.quiet) {
+                say(&how);
+            }
+        }
+        tools.make_directories();
+    }
     let id = SessionId::at(SystemClock.now().wall);
     let own_tmp = match mode {
         Mode::Wrap => None,
@@ -209,6 +228,7 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
         mode: mode.word().to_owned(),
         observer: "seccomp".to_owned(),
         policy: policy.policies.as_ref().map(|set| set.hash().to_owned()),
+        tool: tools.agent.as_ref().map(Agent::recorded),
         uid,
         user: passwd(uid).map(|(name, _)| name),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -233,7 +253,7 @@ fn prepare(home: &Home, options: Wanted) -> Result<(Plan, Configuration), CliErr
         |bytes: Vec<u8>| CString::new(bytes).map_err(|_| CliError::usage("an argument has a zero byte"));
     let environment = match tmp_path {
         None => whole_environment()?,
-        Some(tmp) => surroundings::environment(&configuration, tmp, &start_in)?,
+        Some(tmp) => surroundings::environment(&configuration, tmp, &start_in, &tools)?,
     };
     let candidates = candidates
         .into_iter()
@@ -283,13 +303,32 @@ fn choose_policy(
     name: &AgentName,
     word: Option<&str>,
     directory: &Path,
+    tools: &Tools,
 ) -> Result<Option<Vec<Source>>, CliError> {
     let Some(word) = word else { return Ok(None) };
     if home.settings_path(name).exists() {
-        return policies::chosen(word, directory).map(Some);
+        let mut sources = policies::chosen(word, directory)?;
+        sources.extend(tools.sources(word == Template::Project.name())?);
+        return Ok(Some(sources));
     }
     init::make_quietly(home, name, directory, word)?;
     Ok(None)
+}
+
+/// Puts the profiles of a session's tools beside the configuration's policies, and says so. What the user has there stays
+/// as it is.
+fn add_profiles(configuration: &Configuration, tools: &Tools) -> Result<(), CliError> {
+    let files = policies::files(configuration, None);
+    let folder = files.default_place.iter().chain(&files.places).find(|place| place.is_dir());
+    let Some(folder) = folder else { return tools.refuse_named(&configuration.file) };
+    for path in tools.add_to(folder)? {
+        say(&format!("{} is added: `aegis policy list {}` shows it", path.display(), configuration.name));
+    }
+    for tool in tools.left_out(folder) {
+        let Tool { name, title, .. } = tool;
+        say(&format!("{title} has a profile that these policies do not have: `--tool {name}` adds it"));
+    }
+    Ok(())
 }
 
 /// Makes sure that the settings ask for what there is.

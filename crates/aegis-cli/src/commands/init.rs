@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use aegis_export::shown;
 use aegis_policy::templates::TemplateFile;
-use aegis_policy::{AllowedHost, Origin, Policies, Severity, Source, Template};
+use aegis_policy::tools::TOOLS;
+use aegis_policy::{AllowedHost, Origin, Policies, Severity, Source, Template, Tool};
 use aegis_session::policies::with_stack;
 use aegis_types::AgentName;
 
@@ -16,13 +17,14 @@ use crate::args::Init;
 use crate::config;
 use crate::error::CliError;
 use crate::home::{Home, make_private, user_home};
-use crate::{output, policies};
+use crate::{output, policies, tools};
 
 /// What is to be made.
 struct Wanted {
     name: AgentName,
     directory: PathBuf,
     policy: String,
+    tools: Vec<&'static Tool>,
     hosts: Vec<AllowedHost>,
     active: bool,
 }
@@ -33,7 +35,8 @@ pub(crate) fn run(home: &Home, options: Init) -> Result<(), CliError> {
             free(home, &name)?;
             let directory = directory(options.dir.as_deref().unwrap_or(Path::new(".")))?;
             let policy = options.policy.unwrap_or_else(|| Template::Project.name().to_owned());
-            Wanted { name, directory, policy, hosts: Vec::new(), active: false }
+            let tools = tools::named(&options.tool)?;
+            Wanted { name, directory, policy, tools, hosts: Vec::new(), active: false }
         }
         None => ask(home, &options)?,
     };
@@ -93,7 +96,8 @@ struct Made {
 
 fn make(home: &Home, wanted: &Wanted) -> Result<Made, CliError> {
     let Wanted { name, directory, .. } = wanted;
-    let (files, toolchains) = policy_files(wanted, &home.folder(name))?;
+    let (mut files, toolchains) = policy_files(wanted, &home.folder(name))?;
+    files.extend(profiles(&wanted.tools)?);
     home.create()?;
     let folder = home.make_folder(name)?;
     let place = folder.join("policies");
@@ -129,8 +133,14 @@ pub(super) fn make_quietly(
     policy: &str,
 ) -> Result<(), CliError> {
     let directory = self::directory(directory)?;
-    let wanted =
-        Wanted { name: name.clone(), directory, policy: policy.to_owned(), hosts: Vec::new(), active: false };
+    let wanted = Wanted {
+        name: name.clone(),
+        directory,
+        policy: policy.to_owned(),
+        tools: Vec::new(),
+        hosts: Vec::new(),
+        active: false,
+    };
     make(home, &wanted).map(drop)
 }
 
@@ -143,6 +153,12 @@ fn write(path: &Path, text: &str) -> Result<(), CliError> {
 struct NewFile {
     name: String,
     text: String,
+}
+
+impl NewFile {
+    fn of(file: TemplateFile) -> Self {
+        Self { name: file.name.to_owned(), text: file.text }
+    }
 }
 
 /// Returns the policy files, checked, and the toolchains that they name.
@@ -159,19 +175,25 @@ fn policy_files(wanted: &Wanted, folder: &Path) -> Result<(Vec<NewFile>, Vec<Str
         return Ok((sources.into_iter().map(file).collect(), Vec::new()));
     };
     let files: Vec<TemplateFile> = policies::template_files(template, &wanted.directory, Some(folder))?;
-    let sources = |file: &TemplateFile| Source {
-        origin: Origin::Configuration,
-        path: file.name.to_owned(),
-        text: file.text.clone(),
-    };
-    check(&files.iter().map(sources).collect::<Vec<_>>())?;
+    check(&files.iter().map(source).collect::<Vec<_>>())?;
     let found = if template == Template::Project {
         policies::toolchains().into_iter().map(|(name, path)| format!("{name} ({path})")).collect()
     } else {
         Vec::new()
     };
-    let file = |file: TemplateFile| NewFile { name: file.name.to_owned(), text: file.text };
-    Ok((files.into_iter().map(file).collect(), found))
+    Ok((files.into_iter().map(NewFile::of).collect(), found))
+}
+
+/// Returns the profiles of the tools, checked.
+fn profiles(tools: &[&'static Tool]) -> Result<Vec<NewFile>, CliError> {
+    let files =
+        tools.iter().map(|tool| tools::policy_file(tool, None)).collect::<Result<Vec<TemplateFile>, _>>()?;
+    check(&files.iter().map(source).collect::<Vec<_>>())?;
+    Ok(files.into_iter().map(NewFile::of).collect())
+}
+
+fn source(file: &TemplateFile) -> Source {
+    Source { origin: Origin::Configuration, path: file.name.to_owned(), text: file.text.clone() }
 }
 
 fn check(sources: &[Source]) -> Result<(), CliError> {
@@ -184,7 +206,7 @@ fn check(sources: &[Source]) -> Result<(), CliError> {
 
 fn report(wanted: &Wanted, made: &Made) -> Result<(), CliError> {
     let Made { settings, is_new, policies: written, toolchains } = made;
-    let Wanted { name, directory, policy, .. } = wanted;
+    let Wanted { name, directory, policy, tools, .. } = wanted;
     let mut out = output::out();
     writeln!(out, "{} configuration `{name}`", if *is_new { "made" } else { "completed" })?;
     writeln!(out, "  settings    {}", settings.display())?;
@@ -197,6 +219,10 @@ fn report(wanted: &Wanted, made: &Made) -> Result<(), CliError> {
     }
     if !toolchains.is_empty() {
         writeln!(out, "  toolchains  {}", toolchains.join(", "))?;
+    }
+    if !tools.is_empty() {
+        let titles: Vec<&str> = tools.iter().map(|tool| tool.title).collect();
+        writeln!(out, "  tools       {}", titles.join(", "))?;
     }
     if !wanted.hosts.is_empty() {
         let hosts: Vec<String> = wanted.hosts.iter().map(ToString::to_string).collect();
@@ -248,6 +274,7 @@ fn ask(home: &Home, options: &Init) -> Result<Wanted, CliError> {
                     name: name.clone(),
                     directory: directory.clone(),
                     policy: text.to_owned(),
+                    tools: Vec::new(),
                     hosts: Vec::new(),
                     active: false,
                 };
@@ -256,6 +283,7 @@ fn ask(home: &Home, options: &Init) -> Result<Wanted, CliError> {
             })?
         }
     };
+    let tools = if options.tool.is_empty() { ask_for_tools(&name)? } else { tools::named(&options.tool)? };
     let hosts = question("Hosts that it may connect to, as `api.example.com:443`", "none", |text| {
         if text == "none" {
             return Ok(Vec::new());
@@ -275,7 +303,24 @@ fn ask(home: &Home, options: &Init) -> Result<Wanted, CliError> {
                 _ => Err(CliError::usage("yes or no")),
             }
         })?;
-    Ok(Wanted { name, directory, policy, hosts, active })
+    Ok(Wanted { name, directory, policy, tools, hosts, active })
+}
+
+/// Asks for the tools; shows those that there are.
+fn ask_for_tools(name: &AgentName) -> Result<Vec<&'static Tool>, CliError> {
+    let agents = tools::agents_on_path();
+    for agent in &agents {
+        output::line(&format!("  {:<16} {}", agent.tool.name, agent.title()))?;
+    }
+    for tool in TOOLS.iter().filter(|tool| !tool.is_agent) {
+        output::line(&format!("  {:<16} {}", tool.name, tool.title))?;
+    }
+    let default = agents.iter().find(|agent| agent.tool.name == name.as_str());
+    let default = default.map_or("none", |agent| agent.tool.name);
+    question("The agent and the packages that it works with, as `claude, node`", default, |text| {
+        let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+        tools::named(&words.map(str::to_owned).collect::<Vec<_>>())
+    })
 }
 
 /// Asks until the answer will do.

@@ -58,8 +58,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, CliError> {
         Command::Config(Config::Schema) => config::schema().map(|()| 0),
         Command::Policy(Policy::Validate { path, json }) => policy::validate(&path, &json),
         Command::Policy(Policy::List(named)) => policy::list(&home, &named).map(|()| 0),
-        Command::Policy(Policy::Generate { template, dir }) => {
-            policy::generate(&template, dir.as_deref()).map(|()| 0)
+        Command::Policy(Policy::Generate { template, tool, dir }) => {
+            policy::generate(template.as_deref(), tool.as_deref(), dir.as_deref()).map(|()| 0)
         }
         Command::Policy(Policy::Schema) => policy::schema().map(|()| 0),
         Command::Policy(Policy::Check(options)) => policy::check(&home, &options).map(|()| 0),

@@ -21,7 +21,7 @@ use crate::args::{Check, Json, Named};
 use crate::config::Configuration;
 use crate::error::CliError;
 use crate::home::{Home, user_home};
-use crate::{output, policies};
+use crate::{output, policies, tools};
 
 /// What `policy validate` exits with where anything is wrong.
 const INVALID: u8 = 3;
@@ -154,7 +154,18 @@ fn origin(set: &Policies, rule: &Rule) -> Origin {
     set.sources().get(rule.source).map_or(Origin::Configuration, |source| source.origin)
 }
 
-pub(crate) fn generate(name: &str, directory: Option<&Path>) -> Result<(), CliError> {
+pub(crate) fn generate(
+    template: Option<&str>,
+    tool: Option<&str>,
+    directory: Option<&Path>,
+) -> Result<(), CliError> {
+    if let Some(tool) = tool {
+        for tool in tools::named(&[tool.to_owned()])? {
+            output::bytes(tools::policy_file(tool, None)?.text.as_bytes())?;
+        }
+        return Ok(());
+    }
+    let name = template.unwrap_or_default();
     let Some(template) = Template::named(name) else {
         let known: Vec<&str> = Template::ALL.iter().map(|template| template.name()).collect();
         return Err(CliError::usage(format!("there is no template `{name}`"))

@@ -13,6 +13,7 @@ pub(crate) fn run(home: &Home, options: Run) -> Result<u8, CliError> {
             name_option: "--config",
             dir: options.dir,
             policy: options.policy,
+            tools: options.tool,
             quiet: options.quiet,
             verbose: options.verbose,
             allow_io_uring: false,

@@ -18,7 +18,7 @@ use super::follow::Source;
 use crate::args::Json;
 use crate::error::CliError;
 use crate::home::Home;
-use crate::{output, times};
+use crate::{output, times, tools};
 
 pub(crate) fn run(
     home: &Home,
@@ -89,6 +89,9 @@ fn print(session: &SessionRow, detail: &Detail, objects: &Path) -> std::io::Resu
     let start = &session.start;
     writeln!(out, "session    {}", session.id)?;
     writeln!(out, "command    {}", command_line(&start.argv))?;
+    if let Some(tool) = &start.tool {
+        writeln!(out, "tool       {}", tools::title(tool))?;
+    }
     writeln!(out, "directory  {}", shown(start.cwd.as_bytes()))?;
     let user = start.user.clone().unwrap_or_else(|| start.uid.to_string());
     writeln!(

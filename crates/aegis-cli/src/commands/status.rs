@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::args::Named;
 use crate::error::CliError;
 use crate::home::Home;
-use crate::{output, policies, times};
+use crate::{output, policies, times, tools};
 
 pub(crate) fn run(home: &Home, named: &Named) -> Result<u8, CliError> {
     show(home, named).map_err(|error| if error.is_damage() { error.with_code(3) } else { error })
@@ -56,6 +56,7 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
                 "id": session.id.to_string(),
                 "started": session.started_at.to_string(),
                 "ended": session.end.as_ref().map(|(at, _)| at.to_string()),
+                "tool": session.start.tool,
             })),
         }))?;
         return Ok(code);
@@ -89,7 +90,10 @@ fn show(home: &Home, named: &Named) -> Result<u8, CliError> {
                 Some((_, end)) => end.exit.map_or_else(|| "ended".to_owned(), output::status_text),
                 None => "running".to_owned(),
             };
-            writeln!(out, "last session   {} at {}, {end}", session.id, times::local(session.started_at))?;
+            let tool = session.start.tool.as_ref();
+            let tool = tool.map(|tool| format!(", {}", tools::title(tool))).unwrap_or_default();
+            let at = times::local(session.started_at);
+            writeln!(out, "last session   {} at {at}, {end}{tool}", session.id)?;
         }
         None => writeln!(out, "last session   none")?,
     }

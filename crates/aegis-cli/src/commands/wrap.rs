@@ -13,6 +13,7 @@ pub(crate) fn run(home: &Home, options: Wrap) -> Result<u8, CliError> {
             name_option: "--name",
             dir: options.dir,
             policy: options.policy,
+            tools: Vec::new(),
             quiet: options.quiet,
             verbose: options.verbose,
             allow_io_uring: options.allow_io_uring,

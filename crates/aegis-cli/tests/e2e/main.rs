@@ -29,4 +29,5 @@ mod readme;
 mod session;
 mod support;
 mod terminal;
+mod tools;
 mod work;

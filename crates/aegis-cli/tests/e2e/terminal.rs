@@ -158,7 +158,7 @@ fn a_mistake_in_an_edit_can_be_mended_at_once() {
 }
 
 #[test]
-fn a_configuration_is_made_by_five_questions() {
+fn a_configuration_is_made_by_six_questions() {
     let world = World::new(Who::Me);
     let command = format!("{} init; echo code $?; exec sleep 1000", world.path("bin/aegis").display());
     let terminal = Terminal::new(&world, &command);
@@ -175,6 +175,10 @@ fn a_configuration_is_made_by_five_questions() {
     terminal.line("projekt");
     asked("there is no template `projekt`");
     terminal.line("");
+    asked("The agent and the packages that it works with");
+    terminal.line("clude");
+    asked("no tool `clude` is known");
+    terminal.line("claude, node");
     asked("Hosts that it may connect to");
     terminal.line("https://a.example");
     asked("it is a URL");
@@ -188,7 +192,10 @@ fn a_configuration_is_made_by_five_questions() {
     assert_eq!(world.stdout(&["use"]), "mine\n");
     let settings = std::fs::read_to_string(world.home().join("mine/aegis.toml")).unwrap();
     assert!(settings.contains("allowed_network = [\"a.example:443\", \"10.0.0.0/8\"]"), "{settings}");
-    assert!(world.stdout(&["policy", "list"]).contains("project:directory"));
+    let listed = world.stdout(&["policy", "list"]);
+    for id in ["project:directory", "tool-claude:state", "tool-node:hosts"] {
+        assert!(listed.contains(id), "{id}: {listed}");
+    }
 }
 
 #[test]

@@ -240,6 +240,7 @@ pub(super) fn start() -> What {
         mode: "wrap".into(),
         observer: "seccomp".into(),
         policy: None,
+        tool: None,
         uid: 0,
         user: None,
         version: "0".into(),
