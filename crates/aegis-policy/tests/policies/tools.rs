@@ -113,6 +113,7 @@ fn a_settings_file_is_forbidden_even_where_everything_is_permitted() {
         ("claude", ".claude/settings.json"),
         ("claude", ".claude/hooks/h.sh"),
         ("claude", ".claude.json"),
+        ("claude", ".claude/statusline.sh"),
         ("codex", ".codex/config.toml"),
         ("codex", ".codex/hooks.json"),
         ("gemini", ".gemini/settings.json"),
@@ -131,4 +132,7 @@ fn a_settings_file_is_forbidden_even_where_everything_is_permitted() {
         }
         assert_eq!(decide(&engine, Action::FileRead, &path), Decision::Allow, "{file}");
     }
+    let engine = with_project(Tool::named("claude").unwrap(), "/home/me");
+    let snapshot = "/home/me/.claude/shell-snapshots/s.sh";
+    assert_eq!(decide(&engine, Action::FileWrite, snapshot), Decision::Allow);
 }
