@@ -75,7 +75,8 @@ pub(super) fn started(command: &[OsString], program: &Path, start_in: &Path) -> 
 fn by_file(name: &str, file: &Path) -> Option<&'static Tool> {
     let is_packed = std::fs::canonicalize(file)
         .is_ok_and(|file| file.components().any(|part| part.as_os_str() == "node_modules"));
-    match package_of(file).filter(|_| is_packed) {
+    let package = if is_packed { package_of(file) } else { None };
+    match package {
         Some((package, _)) => Tool::agents().find(|tool| tool.is_npm_package(&package)),
         None => Tool::agents().find(|tool| tool.programs.contains(&name)),
     }
