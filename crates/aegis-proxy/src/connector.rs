@@ -59,8 +59,9 @@ pub struct Waiting {
     pub then: Then,
 }
 
-/// What is to be done with a socket when it is known how its connection came out.
-pub type Then = Box<dyn FnOnce(&OwnedFd, Finished) + Send>;
+/// What is to be done with a socket when it is known how its connection came out. It lets go of it before the caller goes
+/// on: what the caller then closes is closed.
+pub type Then = Box<dyn FnOnce(OwnedFd, Finished) + Send>;
 
 impl std::fmt::Debug for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -124,7 +125,7 @@ impl Connector {
             }
         };
         match failed {
-            Some((waiting, errno)) => (waiting.then)(&waiting.socket, Finished::Failed(errno)),
+            Some((waiting, errno)) => (waiting.then)(waiting.socket, Finished::Failed(errno)),
             // It is read before the next look; one write more does no harm.
             None => {
                 let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
@@ -136,7 +137,7 @@ impl Connector {
         let Some((waiting, _)) = self.waiting().remove(&id) else { return };
         // The caller holds the same socket, so it would stay in the epoll.
         let _ = epoll::delete(&self.epoll, &waiting.socket);
-        (waiting.then)(&waiting.socket, how);
+        (waiting.then)(waiting.socket, how);
     }
 
     fn attend(&self, callers: &dyn Callers) {

@@ -58,12 +58,13 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if is_resolver(to) {
             let done = connect(&socket, &to);
             network.asks(&socket, false, &met.process);
-            return answer(met, done);
+            return answer(met, socket, done);
         }
         let ruling = self.rule_host(&met, network, to, "udp");
         let ip = meant(to.ip());
         if !ip.is_loopback() && (ruling.is_permitted() || network.book.was_told(ip)) {
-            return answer(met, look_for_way(&socket, &to));
+            let found = look_for_way(&socket, &to);
+            return answer(met, socket, found);
         }
         self.effect(met, reaching(ruling, to), move || connect(&socket, &to).map(|()| 0))
     }
@@ -72,7 +73,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
     /// of its choice to whoever sends, unasked, and so it is here.
     pub(super) fn bind_datagram(&self, met: Met<'_>, socket: OwnedFd, at: SocketAddr) -> io::Result<()> {
         if at.port() == 0 {
-            return answer(met, bind(&socket, &at));
+            let done = bind(&socket, &at);
+            return answer(met, socket, done);
         }
         let mut draft =
             Draft::new(Action::NetConnect, Resource::Net(Endpoint::of(at.ip(), at.port(), Some("udp"))));
@@ -123,6 +125,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         }
         take_port(&socket);
         self.network.asks(&socket, false, &met.process);
+        drop(socket);
         met.notification.proceed()
     }
 
@@ -173,7 +176,9 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
 const MESSAGE_SIZE: u64 = 64;
 const MESSAGES_MAX: u32 = 1024;
 
-fn answer(met: Met<'_>, done: Result<(), Errno>) -> io::Result<()> {
+/// Answers what was done on a socket, which is let go of before: what the caller then closes is closed.
+fn answer(met: Met<'_>, socket: OwnedFd, done: Result<(), Errno>) -> io::Result<()> {
+    drop(socket);
     match done {
         Ok(()) => met.notification.value(0),
         Err(errno) => met.notification.refuse(errno.raw_os_error()),

@@ -36,6 +36,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             let process = met.process.clone();
             let done = self.connect_now(&socket, &resolver);
             network.asks(&socket, true, &process);
+            drop(socket);
             return match done {
                 // It is on this machine, and takes no time.
                 (Ok(()) | Err(Errno::INPROGRESS), _) => met.notification.value(0),
@@ -61,6 +62,8 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         match done {
             Ok(()) => {
                 self.observer.settle(written, Outcome::Ok);
+                // What the caller then closes is closed.
+                drop(socket);
                 met.notification.value(0)
             }
             Err(Errno::INPROGRESS | Errno::ALREADY) if blocks => {
@@ -68,10 +71,10 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                 let (observer, answers) = (Arc::clone(&self.observer), Arc::clone(&self.blocking));
                 let parked = met.notification.park();
                 let (id, tid) = (parked.id, parked.tid);
-                let then = move |socket: &OwnedFd, how: Finished| {
+                let then = move |socket: OwnedFd, how: Finished| {
                     let done: Done = match how {
                         // The socket takes note of it only now (`connect(2)`).
-                        Finished::Connected => match rustix::net::connect(socket, &to) {
+                        Finished::Connected => match rustix::net::connect(&socket, &to) {
                             Ok(()) | Err(Errno::ISCONN) => Ok(0),
                             Err(errno) => Err(errno),
                         },
@@ -85,6 +88,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                         Err(errno) => failed(errno.raw_os_error()),
                     };
                     observer.settle(written, outcome);
+                    drop(socket);
                     answers.answer(parked, done);
                 };
                 network.connector.wait(Waiting { socket, id, tid, patience, then: Box::new(then) });
@@ -99,6 +103,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
                     errno => failed(errno.raw_os_error()),
                 };
                 self.observer.settle(written, outcome);
+                drop(socket);
                 met.notification.refuse(errno.raw_os_error())
             }
         }
