@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import statistics
 import sys
 
@@ -20,6 +21,8 @@ CAT_BYTES = 700
 EVENT_FILES = 1_000
 EVENT_PASSES = 1_000
 STEP_CALLS = 4_000
+# What the queue of a server holds (`net.core.somaxconn`).
+CONNECTIONS = 4_096
 STRACE_ROUNDS = 2
 
 # The name of the configuration that `run` is given.
@@ -28,6 +31,15 @@ ENFORCED = "enforced"
 
 # Below this, what outlives a command is only the kernel's own delay.
 STRAGGLER_NOTE_MS = 1.0
+
+
+def drain(server):
+    """Takes the connections that wait, and closes them."""
+    while True:
+        try:
+            server.accept()[0].close()
+        except BlockingIOError:
+            return
 
 
 class Side:
@@ -260,6 +272,47 @@ class Bench:
         self.measure(row, sides, 3 * self.options.rounds, folder)
         self.check_enforced(row, sides, home)
         self.report(row, sides)
+        remove_if_there(home)
+
+    def run_connect(self, row):
+        """Connections to a server outside, one after another, timed by the program that makes them."""
+        folder, home, output = self.path("connects"), self.path("homes", "run-connect"), self.path("connects-output")
+        os.mkdir(folder)
+        client = os.path.join(folder, "connects")
+        source = os.path.join(ROOT, "bench", "connects.c")
+        self.runner.tool([self.program("cc"), "-O2", "-o", client, source], folder)
+        # The kernel completes connections that wait in the queue, so nobody has to take them while time is measured.
+        with socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS) as server:
+            server.setblocking(False)
+            port = server.getsockname()[1]
+            argv = [client, str(port), str(CONNECTIONS // 2)]
+            sides = [Side("plain", argv)] + self.enforced(row, home, folder, argv, "run-connect")
+            settings = os.path.join(home, CONFIGURATION, "aegis.toml")
+            if os.path.exists(settings):
+                with open(settings) as file:
+                    text = file.read()
+                allowed = 'allowed_network = ["127.0.0.1:%d"]' % port
+                write(settings, text.replace("allowed_network = []", allowed).encode())
+            each = {}
+
+            def reader(label):
+                def read(warming):
+                    drain(server)
+                    if not warming:
+                        with open(output, encoding="ascii") as file:
+                            each.setdefault(label, []).append(float(file.read()))
+                return read
+
+            for side in sides:
+                side.after = reader(side.label)
+            self.measure(row, sides, 3 * self.options.rounds, folder, stdout=output)
+        self.check_enforced(row, sides, home)
+        plain = statistics.median(each["plain"])
+        for side in sides:
+            median = statistics.median(each[side.label])
+            ratio = None if side is sides[0] else median / plain
+            row.line(side.label, median, "us", samples=each[side.label], ratio=ratio, bar=side.bar)
+        self.report_stragglers(row, sides)
         remove_if_there(home)
 
     # policy
@@ -552,6 +605,11 @@ class Bench:
             self.row("git made", self.git_made)
         if "cargo" in wanted or "run-cargo" in wanted:
             self.row("cargo", self.cargo)
+        if "run-connect" in wanted:
+            if shutil.which("cc"):
+                self.row("run connect", self.run_connect)
+            else:
+                self.skip("run connect", "cc is not there, so connections are not measured.")
         if "run-steps" in wanted:
             if shutil.which("cc"):
                 self.row("run steps", self.run_steps)

@@ -23,7 +23,7 @@ from table import COLUMNS, print_line, say
 
 GROUPS = (
     "start", "policy", "cat", "git", "cargo",
-    "run-start", "run-cat", "run-git", "run-cargo", "run-steps",
+    "run-start", "run-cat", "run-git", "run-cargo", "run-connect", "run-steps",
     "strace", "events", "ledger",
 )
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -13,6 +13,7 @@ BARS = {
     "run-cat": (3.3, "x", True),
     "run-git": (1.35, "x", True),
     "run-cargo": (1.15, "x", True),
+    "run-connect": (2.0, "x", True),
     "append": (50_000.0, "records/s", False),
     "verify": (300_000.0, "records/s", False),
     "memory": (64.0, "MiB", True),
