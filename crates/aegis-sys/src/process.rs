@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::time::Duration;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,9 +76,7 @@ pub enum Change {
 /// That of `fork(2)`; `Unsupported` where this process has other threads, for the child could then find
 /// locks held for ever.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<u32> {
-    let tasks = crate::outside::stat("self/task")?;
-    // A directory's link count is two and one for each folder in it.
-    if tasks.st_nlink != 3 {
+    if !is_alone()? {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "fork of a process with threads"));
     }
     // SAFETY: this is the only thread, so the child finds every lock free and every invariant whole.
@@ -90,6 +89,25 @@ pub fn fork(child: impl FnOnce() -> i32) -> io::Result<u32> {
         pid => u32::try_from(pid).map_err(|_| io::Error::last_os_error()),
     }
 }
+
+/// Says whether this is the only thread. One that was joined is counted for a moment longer: who joins it is woken before
+/// the kernel lets go of it (`mm_release()`, then `release_task()` of Linux).
+fn is_alone() -> io::Result<bool> {
+    for _ in 0..JOINED_TRIES {
+        // A directory's link count is two and one for each folder in it.
+        if crate::outside::stat("self/task")?.st_nlink == 3 {
+            return Ok(true);
+        }
+        // Nothing tells of it.
+        std::thread::park_timeout(JOINED_PAUSE);
+    }
+    Ok(false)
+}
+
+/// How often, and how far apart, it is looked whether a thread that was joined has gone: for a second and more in all,
+/// since it may need a turn on a busy processor for that.
+const JOINED_TRIES: u32 = 5_000;
+const JOINED_PAUSE: Duration = Duration::from_micros(200);
 
 /// Gives this thread a mask of modes and a working directory of its own, which no other thread shares.
 ///
@@ -359,5 +377,20 @@ mod tests {
             assert_eq!(fork(|| 0).unwrap_err().kind(), io::ErrorKind::Unsupported);
             drop(send);
         });
+    }
+
+    #[test]
+    fn a_process_whose_threads_have_ended_forks() {
+        // The threads of a test are left behind by splitting it first.
+        // SAFETY: what the child does is allocate, which the C library makes safe in it, start threads and end.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let start_and_fork = || {
+                std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok())
+                    && fork(|| 0).is_ok_and(|child| wait_for(child, true).is_ok())
+            };
+            exit_now(i32::from(!(0..5000).all(|_| start_and_fork())));
+        }
+        assert_eq!(wait_for(child.cast_unsigned(), true).unwrap(), Some(Change::Ended(Ended::Code(0))));
     }
 }
