@@ -34,6 +34,9 @@ const ID_MAX: usize = 512;
 /// How many policies the sets that are kept for an action may have together.
 const SETS_MAX: usize = 10_000;
 
+/// So few policies are looked at again as fast as an answer is found again, and faster than it is kept.
+const FEW: usize = 32;
+
 /// What [`One`] looks at beside the resource's name.
 const EARLY: Reads = Reads::DIRECTION.and(Reads::attribute(Attribute::Address));
 
@@ -112,6 +115,8 @@ pub struct Engine {
     slices: [Slice; Action::ALL.len()],
     authorizer: Authorizer,
     principal: EntityUid,
+    /// The answer where no policy is concerned.
+    unconcerned: Arc<Verdict>,
     /// Ports of which each stands for those that policies tell apart from others.
     ports: OnceLock<Vec<u16>>,
 }
@@ -251,9 +256,15 @@ impl Engine {
             }
         });
         let principal = uid(&types.agent, subject.agent.as_str());
-        let set = policies.hash().into();
+        let set: Arc<str> = policies.hash().into();
+        let unconcerned = Arc::new(Verdict {
+            decision: Decision::Deny,
+            policies: Arc::default(),
+            errors: Vec::new(),
+            set: Arc::clone(&set),
+        });
         let (authorizer, ports) = (Authorizer::new(), OnceLock::new());
-        Ok(Self { policies, subject, set, slices, authorizer, principal, ports })
+        Ok(Self { policies, subject, set, slices, authorizer, principal, unconcerned, ports })
     }
 
     /// Returns the policy set.
@@ -358,17 +369,15 @@ impl Engine {
                 all_hold &= outcomes == Outcomes::TRUE;
             }
         }
-        if concerned.is_empty() {
-            return self.keep(
-                slice,
-                &id,
-                request,
-                reads,
-                self.verdict(Decision::Deny, Vec::new(), Vec::new()),
-            );
-        }
-        let known = if all_hold { slice.kept().when_all_hold(&concerned) } else { None };
+        let known = match concerned.as_slice() {
+            [] => Some(Arc::clone(&self.unconcerned)),
+            concerned if all_hold => slice.kept().when_all_hold(concerned),
+            _ => None,
+        };
         if let Some(verdict) = known {
+            if slice.rules.len() <= FEW {
+                return verdict;
+            }
             return self.keep(slice, &id, request, reads, verdict);
         }
         let verdict = match self.ask(slice, &concerned, &id, request, reads) {

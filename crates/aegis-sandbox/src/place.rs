@@ -39,6 +39,20 @@ impl Object {
         Ok(Self { fd, path, stat })
     }
 
+    /// Holds what an absolute path names that has no `..` in it: without a link on the way, that is its name.
+    ///
+    /// # Errors
+    /// That of `openat2(2)`, ELOOP where there is a link; EACCES where it is in another procfs.
+    pub(crate) fn at(path: Vec<u8>) -> Result<Self, Errno> {
+        let how = ResolveFlags::NO_SYMLINKS;
+        let fd = rustix::fs::openat2(CWD, path.as_slice(), O_PATH, Mode::empty(), how)?;
+        let stat = rustix::fs::fstat(&fd)?;
+        if is_another_proc(&fd, &stat, &path) {
+            return Err(Errno::ACCESS);
+        }
+        Ok(Self { fd: Arc::new(fd), path, stat })
+    }
+
     pub(crate) fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
@@ -47,10 +61,10 @@ impl Object {
         self.kind() == FileType::Directory
     }
 
-    /// Returns a path by which calls without a form for descriptors reach exactly this file. It is relative to `/proc`,
-    /// the working directory of every thread that executes calls.
+    /// Returns a path by which calls without a form for descriptors reach exactly this file. It is relative to
+    /// `/proc/self/fd`, the working directory of every thread that executes calls.
     pub(crate) fn link(&self) -> String {
-        format!("self/fd/{}", self.fd.as_raw_fd())
+        self.fd.as_raw_fd().to_string()
     }
 }
 

@@ -37,10 +37,8 @@ impl Foreman {
                 // None can be had: whoever waits for it is told by what the work holds being let go of.
                 drop(thread.spawn(move || {
                     // Without a mask of its own it would make files with that of another caller.
-                    let placed = process::own_umask().and_then(|()| {
-                        // Files that are held are found from there.
-                        Ok(rustix::process::fchdir(outside::proc())?)
-                    });
+                    // Files that are held are found from there.
+                    let placed = process::own_umask().and_then(|()| Ok(outside::enter_descriptors()?));
                     if placed.is_ok() {
                         work();
                     }

@@ -53,6 +53,15 @@ pub fn open(name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(proc(), name, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Makes the folder of this process' descriptors the working directory of this thread, which has one of its own: a
+/// descriptor's number is then a path of the file that it holds (`proc_pid_fd(5)`).
+///
+/// # Errors
+/// That of `openat(2)` or `fchdir(2)`.
+pub fn enter_descriptors() -> rustix::io::Result<()> {
+    rustix::process::fchdir(open("self/fd", OFlags::PATH | OFlags::DIRECTORY)?)
+}
+
 /// Reads a file below `/proc`.
 ///
 /// # Errors

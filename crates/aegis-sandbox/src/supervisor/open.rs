@@ -10,11 +10,11 @@ use aegis_observer::resolve::{Base, path_of};
 use aegis_observer::{Draft, Met, Sink};
 use aegis_sys::outside;
 use aegis_types::{Action, Clock, Outcome, Resource, Text};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{Supervisor, failed, ids, is_nameless, lock, unresolved};
-use crate::place::{Found, Object, PROC, Slot, find, is_another_proc, plain, slot};
+use crate::place::{Found, Object, PROC, Slot, find, plain, slot};
 
 /// An open, as it was asked for.
 struct Asked {
@@ -163,7 +163,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             && asked.how.is_empty()
             && let Some(text) = plain(&self.caller(&met), asked.base, &asked.path)
         {
-            match self.read_plain(met, &asked, &text)? {
+            match self.read_plain(met, &asked, text)? {
                 Some(unanswered) => met = unanswered,
                 None => return Ok(()),
             }
@@ -240,38 +240,27 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         if bytes.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Errno::TOOBIG) }
     }
 
-    /// Reads a path whose text names the file, if there is no link in it: it is decided on by that text and opened by
-    /// it. Gives the call back where it takes more than that.
-    fn read_plain<'n>(&self, met: Met<'n>, asked: &Asked, text: &[u8]) -> io::Result<Option<Met<'n>>> {
+    /// Reads a path whose text names the file, if there is no link in it: it is decided on by that text, which nothing has
+    /// to be asked for. Gives the call back where it takes more than that.
+    fn read_plain<'n>(&self, met: Met<'n>, asked: &Asked, text: Vec<u8>) -> io::Result<Option<Met<'n>>> {
         let mut is_directory = asked.flags.contains(OFlags::DIRECTORY);
-        let mut ruling = self.rule(&met, asked.draft(text, is_directory));
+        let mut ruling = self.rule(&met, asked.draft(&text, is_directory));
         if !ruling.allowed {
             return Ok(Some(met));
         }
-        // Opening a FIFO is seen at its other end, and a device may do something at once: neither is opened twice.
-        if let Ok(stat) = rustix::fs::statat(CWD, text, AtFlags::SYMLINK_NOFOLLOW)
-            && !matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory)
-        {
-            return Ok(Some(met));
-        }
-        let flags = asked.flags | OURS | OFlags::NONBLOCK;
-        let fd = match rustix::fs::openat2(CWD, text, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-            Ok(fd) => fd,
+        let object = match Object::at(text) {
+            Ok(object) => object,
             Err(Errno::NOENT) => {
                 return self.absent_as_ruled(met, ruling, Errno::NOENT).map(|()| None);
             }
             Err(_) => return Ok(Some(met)),
         };
-        let Ok(stat) = rustix::fs::fstat(&fd) else { return Ok(Some(met)) };
-        if is_another_proc(&fd, &stat, text) {
-            return Ok(Some(met));
-        }
-        match FileType::from_raw_mode(stat.st_mode) {
+        match object.kind() {
             FileType::RegularFile => {}
             FileType::Directory => {
                 if !is_directory {
                     is_directory = true;
-                    ruling = self.rule(&met, asked.draft(text, is_directory));
+                    ruling = self.rule(&met, asked.draft(&object.path, is_directory));
                     if !ruling.allowed {
                         return self.deny(met, ruling).map(|()| None);
                     }
@@ -280,13 +269,11 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
             // What may block, or is more than a file.
             _ => return Ok(Some(met)),
         }
-        if !asked.flags.contains(OFlags::NONBLOCK) && rustix::fs::fcntl_setfl(&fd, asked.flags).is_err() {
-            return Ok(Some(met));
-        }
+        let Ok(fd) = open_again(asked, &object) else { return Ok(Some(met)) };
         if !met.fresh && !met.notification.is_valid() {
             return met.notification.proceed().map(|()| None);
         }
-        match (self.observer.write(&met, ruling, Some(Outcome::Ok)), self.in_place_of(text, fd)) {
+        match (self.observer.write(&met, ruling, Some(Outcome::Ok)), self.in_place_of(&object.path, fd)) {
             (Ok(_), Ok(fd)) => self.give(met, asked, fd).map(|()| None),
             _ => met.notification.refuse(libc::EIO).map(|()| None),
         }

@@ -260,7 +260,7 @@ fn bind_in(socket: &OwnedFd, folder: &OwnedFd, name: &[u8]) -> Result<i64, Errno
     rustix::process::fchdir(folder)?;
     let bound = rustix::net::bind(socket, &address);
     // The place of every thread that executes calls.
-    rustix::process::fchdir(aegis_sys::outside::proc())?;
+    aegis_sys::outside::enter_descriptors()?;
     bound.map(|()| 0)
 }
 
