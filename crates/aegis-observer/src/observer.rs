@@ -71,9 +71,10 @@ pub trait Sink: Send + Sync + 'static {
         false
     }
 
-    /// Says what the policies would decide about an action, and which; nothing where there are none.
-    fn would(&self, act: &Act, at: Timestamp) -> Option<(Decision, Arc<[Arc<str>]>)> {
-        let _ = (act, at);
+    /// Says what the policies would decide about an action, and which; nothing where there are none. `of_session` says that
+    /// it is on the entries in `/proc` of a process of the session.
+    fn would(&self, act: &Act, at: Timestamp, of_session: bool) -> Option<(Decision, Arc<[Arc<str>]>)> {
+        let _ = (act, at, of_session);
         None
     }
 
@@ -239,6 +240,10 @@ impl<S, C> std::fmt::Debug for Observer<S, C> {
         f.debug_struct("Observer").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
+
+/// How the folder in `/proc` of a process is named whose id here is not known: by this and its id in the tree's own
+/// namespace.
+pub const INNER: &str = "inner-";
 
 /// A look that takes longer may be told of a caller that was killed meanwhile, in microseconds.
 const SLOW_US: u64 = 10_000;
@@ -798,6 +803,19 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         aegis.contains(&pid) || status_number(pid, "Tgid:").is_some_and(|owner| aegis.contains(&owner))
     }
 
+    /// Says whether something is in the folder in `/proc` of a process of the tree.
+    fn is_of_session(&self, resource: &Resource) -> bool {
+        let Resource::Path(path) = resource else { return false };
+        let Some(rest) = path.as_bytes().strip_prefix(b"/proc/") else { return false };
+        let name = rest.split(|byte| *byte == b'/').next().and_then(|name| std::str::from_utf8(name).ok());
+        match name.map(|name| (name.parse(), name.strip_prefix(INNER))) {
+            Some((Ok(id), _)) => self.state().processes.of_thread(id).is_some(),
+            // In a namespace of its own are no others, but for the first, which is of Aegis.
+            Some((_, Some(inner))) => inner != "1",
+            _ => false,
+        }
+    }
+
     /// Returns the id here of a process of the tree, by its id in the namespace that it is in, where it is known; that of
     /// the caller is looked at first.
     #[must_use]
@@ -881,13 +899,14 @@ impl<S: Sink, C: Clock> Observer<S, C> {
 
     /// Notes what the policies would decide: they have to permit the act, and what comes with it.
     fn judge(&self, act: &mut Act, also: Vec<Also>, now: Moment) {
-        let Some((mut would, mut policies)) = self.sink.would(act, now.wall) else { return };
+        let ask = |act: &Act| self.sink.would(act, now.wall, self.is_of_session(&act.resource));
+        let Some((mut would, mut policies)) = ask(act) else { return };
         for (action, resource) in also {
             if would == Decision::Deny {
                 break;
             }
             let other = Act { action, resource, flags: Vec::new(), direction: None, ..act.clone() };
-            if let Some((Decision::Deny, by)) = self.sink.would(&other, now.wall) {
+            if let Some((Decision::Deny, by)) = ask(&other) {
                 (would, policies) = (Decision::Deny, by);
             }
         }

@@ -101,6 +101,7 @@ fn main() {
                 time: Timestamp::from_nanos(0),
                 listen: false,
                 setuid: false,
+                of_session: false,
                 existed: &|| false,
             })
         };

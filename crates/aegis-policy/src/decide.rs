@@ -343,7 +343,7 @@ impl Engine {
         let own;
         let request = match request.resource {
             Resource::Path(path) if path.starts_with("/proc/") => {
-                own = Resource::path_of(path, request.pid);
+                own = Resource::path_of(path, request.pid, request.of_session);
                 &Request { resource: Resource::Path(&own), ..*request }
             }
             Resource::Host { host, address, port } => {

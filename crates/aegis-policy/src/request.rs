@@ -22,6 +22,8 @@ pub struct Request<'a> {
     pub listen: bool,
     /// For a write: it is to become a file that runs as its owner or group.
     pub setuid: bool,
+    /// For a path in `/proc`: it is of a process of the session.
+    pub of_session: bool,
     /// For a change: says whether the name was there when the session started. Asked only where a policy reads it.
     pub existed: &'a dyn Fn() -> bool,
 }
@@ -128,15 +130,15 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// Returns the resource as the process of this id has it: its own folder in `/proc` is `/proc/self`.
-    pub(crate) fn path_of(path: &'a str, pid: u32) -> Cow<'a, str> {
-        let Some(rest) = path.strip_prefix("/proc/") else { return path.into() };
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, rest) = rest.split_at(digits);
-        if digits > 0 && (rest.is_empty() || rest.starts_with('/')) && number.parse() == Ok(pid) {
+    /// Returns the resource as the process of this id has it: its own folder in `/proc` is `/proc/self`, and those of the
+    /// session's other processes are in `/proc/session`.
+    pub(crate) fn path_of(path: &'a str, pid: u32, of_session: bool) -> Cow<'a, str> {
+        let Some(whole) = path.strip_prefix("/proc/") else { return path.into() };
+        let (number, rest) = whole.split_at(whole.find('/').unwrap_or(whole.len()));
+        if number.bytes().all(|b| b.is_ascii_digit()) && number.parse() == Ok(pid) {
             return format!("/proc/self{rest}").into();
         }
-        path.into()
+        if of_session { format!("/proc/session/{whole}").into() } else { path.into() }
     }
 }
 
@@ -228,10 +230,17 @@ mod tests {
 
     #[test]
     fn the_callers_own_folder_is_its_self() {
-        assert_eq!(Resource::path_of("/proc/12/status", 12), "/proc/self/status");
-        assert_eq!(Resource::path_of("/proc/12", 12), "/proc/self");
+        assert_eq!(Resource::path_of("/proc/12/status", 12, false), "/proc/self/status");
+        assert_eq!(Resource::path_of("/proc/12", 12, true), "/proc/self");
         for other in ["/proc/123/status", "/proc/1/x", "/proc/12x", "/proc/", "/proc/self", "/x/proc/12"] {
-            assert_eq!(Resource::path_of(other, 12), other);
+            assert_eq!(Resource::path_of(other, 12, false), other);
         }
+    }
+
+    #[test]
+    fn those_of_the_session_are_in_a_folder() {
+        assert_eq!(Resource::path_of("/proc/13/stat", 12, true), "/proc/session/13/stat");
+        assert_eq!(Resource::path_of("/proc/inner-3", 12, true), "/proc/session/inner-3");
+        assert_eq!(Resource::path_of("/x/proc/13", 12, true), "/x/proc/13");
     }
 }

@@ -77,6 +77,9 @@ fn of_directory() -> Rights {
     (writing() | removing()).without(Rights::WRITE_FILE | Rights::TRUNCATE)
 }
 
+/// Names of policies that stand for folders of processes in `/proc`.
+const OF_PROCESSES: [&str; 2] = ["/proc/self", "/proc/session"];
+
 /// What loads a program that is linked dynamically: the kernel executes it for each of them.
 const LOADERS: &[&str] = &[
     "/lib64/ld-linux-x86-64.so.2",
@@ -111,11 +114,8 @@ impl Hull {
 
     fn add(&mut self, grant: &Grant, rights: Rights) {
         // Which process is meant is not known before it asks.
-        let own = "/proc/self";
-        let path = match grant.path.strip_prefix(own) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => "/proc",
-            _ => grant.path.as_str(),
-        };
+        let of_processes = |own: &&str| is_within(&grant.path, own);
+        let path = if OF_PROCESSES.iter().any(of_processes) { "/proc" } else { grant.path.as_str() };
         let at = self.places.entry(path.to_owned()).or_default();
         *at = *at | rights;
     }

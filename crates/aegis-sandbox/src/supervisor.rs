@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use aegis_observer::arguments::is_own_mistake;
 use aegis_observer::calls::Shape;
-use aegis_observer::observer::{Ruling, Written};
+use aegis_observer::observer::{INNER, Ruling, Written};
 use aegis_observer::places::Places;
 use aegis_observer::resolve::Caller;
 use aegis_observer::{Draft, Met, Observer, Sink};
@@ -247,7 +247,7 @@ impl<S: Sink, C: Clock> Supervisor<S, C> {
         let (number, rest) = rest.split_at_checked(end)?;
         let inner: u32 = std::str::from_utf8(number).ok()?.parse().ok()?;
         let id = self.observer.outside_id(met.pid, inner);
-        let id = id.map_or_else(|| format!("inner-{inner}"), |outer| outer.to_string());
+        let id = id.map_or_else(|| format!("{INNER}{inner}"), |outer| outer.to_string());
         Some([b"/proc/", id.as_bytes(), rest].concat())
     }
 

@@ -83,7 +83,7 @@ impl Judge {
     }
 
     /// Says what would be decided about an action, and by which policies.
-    pub(crate) fn would(&self, act: &Act, at: Timestamp) -> Option<Opinion> {
+    pub(crate) fn would(&self, act: &Act, at: Timestamp, of_session: bool) -> Option<Opinion> {
         if is_nameless(&act.resource) {
             return None;
         }
@@ -105,6 +105,7 @@ impl Judge {
                 time: at,
                 listen: act.direction == Some(Direction::Listen),
                 setuid: flag("SETUID") || flag("SETGID"),
+                of_session,
                 existed: &existed,
             };
             // Where it leads is asked for first.

@@ -79,8 +79,8 @@ impl Sink for SessionSink {
         self.judge.is_asked()
     }
 
-    fn would(&self, act: &Act, at: Timestamp) -> Option<(Decision, Arc<[Arc<str>]>)> {
-        let opinion = self.judge.would(act, at)?;
+    fn would(&self, act: &Act, at: Timestamp, of_session: bool) -> Option<(Decision, Arc<[Arc<str>]>)> {
+        let opinion = self.judge.would(act, at, of_session)?;
         if let Some(notice) = opinion.notice {
             self.notice(&notice);
         }

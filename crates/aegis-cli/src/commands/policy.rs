@@ -204,6 +204,7 @@ pub(crate) fn check(home: &Home, options: &Check) -> Result<(), CliError> {
         time: SystemClock.now().wall,
         listen: options.listen,
         setuid: false,
+        of_session: false,
         existed: &|| is_there,
     };
     let verdict = engine.decide(&request);
@@ -445,7 +446,7 @@ fn resolved(text: &str) -> Result<PathBuf, CliError> {
         return Err(CliError::usage(format!("{text}: `..` behind what is not there leads nowhere")));
     }
     // That of the agent's process is meant, not that of this one.
-    if whole.starts_with("/proc/self") {
+    if is_of_processes(&whole) {
         return Ok(whole);
     }
     Ok(policies::resolved(&whole))
@@ -506,9 +507,11 @@ fn place(path: &str) -> String {
     shown(named(path).as_bytes())
 }
 
-/// A rule of the kernel would mean one process.
-fn is_own_proc(path: &str) -> bool {
-    path == "/proc/self" || path.starts_with("/proc/self/")
+/// Names that stand for folders of processes in `/proc`: a rule of the kernel would mean certain ones.
+const OF_PROCESSES: [&str; 2] = ["/proc/self", "/proc/session"];
+
+fn is_of_processes(path: &Path) -> bool {
+    OF_PROCESSES.iter().any(|name| path.starts_with(name))
 }
 
 /// Returns a path of a plan as policies name it.
@@ -526,7 +529,8 @@ fn print_regions(out: &mut impl std::io::Write, word: &str, regions: &Regions) -
         return writeln!(out, "  nothing is granted: no policy permits it anywhere");
     }
     let list = |subtree| {
-        let of = hull.iter().filter(|grant| grant.subtree == subtree && !is_own_proc(&grant.path));
+        let of =
+            hull.iter().filter(|grant| grant.subtree == subtree && !is_of_processes(grant.path.as_ref()));
         of.map(|grant| place(&grant.path)).collect::<Vec<_>>().join(", ")
     };
     for (title, places) in [("granted, with all below:", list(true)), ("granted:", list(false))] {
@@ -534,8 +538,11 @@ fn print_regions(out: &mut impl std::io::Write, word: &str, regions: &Regions) -
             writeln!(out, "  {title} {places}")?;
         }
     }
-    if hull.iter().any(|grant| is_own_proc(&grant.path)) {
-        writeln!(out, "  decided at each request, since it is another for each process: /proc/self")?;
+    let of = |name: &&str| hull.iter().any(|grant| Path::new(&grant.path).starts_with(name));
+    let of_processes: Vec<&str> = OF_PROCESSES.into_iter().filter(of).collect();
+    if !of_processes.is_empty() {
+        let names = of_processes.join(", ");
+        writeln!(out, "  decided at each request, since it depends on the process: {names}")?;
     }
     // What is said of several places is said once.
     let mut groups: Vec<(State, Vec<String>)> = Vec::new();

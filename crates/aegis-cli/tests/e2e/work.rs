@@ -138,12 +138,39 @@ fn git_works_with_the_users_name_and_without_their_secrets() {
     }
 }
 
+#[test]
+fn a_session_sees_its_own_processes_and_no_others() {
+    let script = "sleep 60 & other=$!; cat /proc/$other/comm; cut -d' ' -f2 /proc/$other/stat
+        tr '\\0' ' ' < /proc/$other/cmdline; echo; ls /proc | grep -cx $other
+        cat /proc/$other/environ > /dev/null 2>&1 && echo read
+        cat /proc/$OUTSIDE/stat > /dev/null 2>&1 && echo others
+        kill $other";
+    for who in everybody() {
+        let world = made(who);
+        for lacking in [&[][..], &["namespaces"][..]] {
+            let mut command = plain(&world, world.path("bin/without"));
+            command
+                .args(lacking)
+                .arg("--")
+                .arg(world.path("bin/aegis"))
+                .args(["run", "--quiet", "--config", NAME]);
+            let script = script.replace("$OUTSIDE", &std::process::id().to_string());
+            let output = command.args(["--", "sh", "-c", &script]).output().unwrap();
+            let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(shown, "sleep\n(sleep)\nsleep 60 \n1\n", "{who:?} {lacking:?}: {}", text(&output));
+        }
+        let denied = denied(&world);
+        assert_eq!(denied.iter().filter(|on| on.ends_with("/environ")).count(), 2, "{denied:?}");
+        assert!(denied.contains(&format!("FileRead /proc/{}/stat", std::process::id())), "{denied:?}");
+    }
+}
+
 /// Puts what a build needs of the tests' own toolchain where every user can read it.
 pub(crate) fn lend_toolchain(world: &World) {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
     let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout).unwrap().trim());
     let to = toolchain_of(world);
-    for program in ["cargo", "rustc"] {
+    for program in ["cargo", "rustc", "rustdoc"] {
         lend(&sysroot.join("bin").join(program), &to.join("bin").join(program));
     }
     for entry in std::fs::read_dir(sysroot.join("lib")).unwrap().map(Result::unwrap) {
@@ -174,16 +201,18 @@ fn lend(from: &Path, to: &Path) {
 fn a_crate_is_built_and_tested_with_a_cache_of_the_configurations_own() {
     let script = "mkdir src; printf '[package]\\nname=\"p\"\\nversion=\"0.1.0\"\\nedition=\"2021\"\\n' > Cargo.toml
         echo 'fn main(){println!(\"built {}\", p::f())}' > src/main.rs
-        printf 'pub fn f()->i32{3}\\n#[test] fn t(){let at=std::env::temp_dir().join(\"t\"); std::fs::write(&at,\"y\").unwrap(); \
+        printf '/// ```\\n/// assert_eq!(p::f(),3)\\n/// ```\\npub fn f()->i32{3}\\n#[test] fn t(){let at=std::env::temp_dir().join(\"t\"); std::fs::write(&at,\"y\").unwrap(); \
         std::fs::remove_file(at).unwrap(); assert_eq!(f(),3)}' > src/lib.rs
-        cargo build -q --offline; ./target/debug/p; cargo test -q --offline --lib --bins | grep -o 'test result: ok. . passed'
+        cargo build -q --offline; ./target/debug/p; cargo test -q --offline | grep -o 'test result: ok. . passed'
         touch src/main.rs; cargo build --offline 2>&1 | grep -c Compiling; cargo build --offline 2>&1 | grep -c Compiling || true
         rm -r target";
     for who in everybody() {
         let world = World::new(who);
         lend_toolchain(&world);
-        let init =
-            plain(&world, world.path("bin/aegis")).args(["init", NAME, "--dir"]).arg(world.work()).output();
+        let init = plain(&world, world.path("bin/aegis"))
+            .args(["init", NAME, "--tool", "rust", "--dir"])
+            .arg(world.work())
+            .output();
         let init = init.unwrap();
         assert!(text(&init).contains("rustup"), "{}", text(&init));
         in_home(&world, "cargo/config.toml", "[net]\noffline = true\n");

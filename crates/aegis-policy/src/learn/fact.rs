@@ -87,7 +87,7 @@ pub(super) fn fact_of(act: &Act) -> (Fact, Traits) {
     let on = match (&act.resource, act.action) {
         (Recorded::Path(path), action) if is_on_paths(action) => {
             let path = text(path);
-            let path = Resource::path_of(&path, act.process.pid).into_owned();
+            let path = Resource::path_of(&path, act.process.pid, false).into_owned();
             let counted = act.count.is_some() && action == Action::FileRead;
             if counted { On::Inside(path) } else { On::Path(path) }
         }
@@ -150,6 +150,7 @@ impl Fact {
             time: Timestamp::from_nanos(0),
             listen: self.listen,
             setuid: traits.setuid,
+            of_session: false,
             // What was there is guarded more.
             existed: &|| true,
         })

@@ -33,8 +33,8 @@ const PATHS: [&str; 12] = [
     "/ab",
 ];
 
-const FOLDERS: [&str; 9] =
-    ["/", "/a", "/a/b", "/b", "/tmp", "session:tmp", "/proc/self", "/proc", "/a/b/c.rs"];
+const FOLDERS: [&str; 10] =
+    ["/", "/a", "/a/b", "/b", "/tmp", "session:tmp", "/proc/self", "/proc/session", "/proc", "/a/b/c.rs"];
 
 fn atom() -> impl Strategy<Value = String> {
     let folder = prop::sample::select(&FOLDERS[..]);
@@ -163,7 +163,7 @@ struct Made {
     exe: &'static str,
     pid: u32,
     nanos: i64,
-    flags: [bool; 3],
+    flags: [bool; 4],
     command: usize,
 }
 
@@ -180,7 +180,7 @@ fn made() -> impl Strategy<Value = Made> {
         prop::sample::select(&["/bin/sh", "/usr/bin/git"][..]),
         prop::sample::select(&[7u32, 8][..]),
         prop::sample::select(&[0i64, 50_000_000_000_000][..]),
-        any::<[bool; 3]>(),
+        any::<[bool; 4]>(),
         0..COMMANDS.len(),
     )
         .prop_map(|(action, kind, path, below, host, port, exe, pid, nanos, flags, command)| {
@@ -206,7 +206,7 @@ impl Made {
             (Action::ToolCall, _) => Resource::Tool { tool: "Bash", command: &command, arguments },
             _ => Resource::Path(&self.path),
         };
-        let [listen, setuid, existed] = self.flags;
+        let [listen, setuid, existed, of_session] = self.flags;
         let existed = || existed;
         asked(&Request {
             action: self.action,
@@ -216,6 +216,7 @@ impl Made {
             time: Timestamp::from_nanos(self.nanos),
             listen,
             setuid,
+            of_session,
             existed: &existed,
         })
     }
@@ -247,6 +248,17 @@ fn engine(texts: &[String]) -> Engine {
 }
 
 /// Cedar with the whole set, every ancestor, every attribute, all of the context.
+/// Returns a path with the names that stand for the caller's own process and the session's others.
+fn as_the_caller_has_it(path: &str, request: &Request<'_>) -> String {
+    match path.strip_prefix(&format!("/proc/{}", request.pid)) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("/proc/self{rest}"),
+        _ => match path.strip_prefix("/proc/") {
+            Some(rest) if request.of_session => format!("/proc/session/{rest}"),
+            _ => path.to_owned(),
+        },
+    }
+}
+
 fn plainly(policies: &Policies, request: &Request<'_>) -> (Decision, Vec<String>) {
     let uid = |kind: &str, id: &str| -> EntityUid {
         EntityUid::from_type_name_and_id(kind.parse().unwrap(), cedar_policy::EntityId::new(id))
@@ -254,11 +266,8 @@ fn plainly(policies: &Policies, request: &Request<'_>) -> (Decision, Vec<String>
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     let mut id = request.resource.id().into_owned();
     let mut path = request.resource.path().map(str::to_owned);
-    if let (Resource::Path(_), Some(rest)) =
-        (request.resource, id.strip_prefix(&format!("/proc/{}", request.pid)))
-        && (rest.is_empty() || rest.starts_with('/'))
-    {
-        id = format!("/proc/self{rest}");
+    if let Resource::Path(asked) = request.resource {
+        id = as_the_caller_has_it(asked, request);
         path = Some(id.clone());
     }
     let mut attributes = std::collections::HashMap::new();
@@ -433,16 +442,9 @@ fn a_plan_holds_what_is_permitted_and_what_it_settles_is() {
                     }
                     (Action::ToolCall | Action::ProcessExit, _) => return Ok(()),
                     (action, resource) => {
-                        let own = format!("/proc/{}", request.pid);
                         let path = resource.path().unwrap();
-                        let path = match path.strip_prefix(&own) {
-                            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-                                if action == Action::ProcessSpawn {
-                                    path.to_owned()
-                                } else {
-                                    format!("/proc/self{rest}")
-                                }
-                            }
+                        let path = match resource {
+                            Resource::Path(_) => as_the_caller_has_it(path, request),
                             _ => path.to_owned(),
                         };
                         let regions = plan.regions(action).unwrap();

@@ -256,6 +256,7 @@ fn would(engine: &Engine, act: &Act, existed: bool) -> Decision {
             time: Timestamp::from_nanos(0),
             listen: act.direction == Some(Direction::Listen),
             setuid: flag("SETUID") || flag("SETGID"),
+            of_session: false,
             existed: &|| existed,
         });
         verdict.decision

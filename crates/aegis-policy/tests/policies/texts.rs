@@ -62,6 +62,7 @@ fn decide(engine: &Engine, action: Action, resource: Resource<'_>, existed: bool
         time: Timestamp::from_nanos(0),
         listen,
         setuid: false,
+        of_session: false,
         existed: &|| existed,
     });
     assert_eq!(verdict.errors, Vec::<String>::new());
@@ -257,6 +258,7 @@ fn an_error_in_a_policy_is_a_denial() {
         time: Timestamp::from_nanos(0),
         listen: false,
         setuid: false,
+        of_session: false,
         existed: &|| false,
     });
     assert_eq!(verdict.decision, Decision::Deny);
@@ -308,6 +310,7 @@ fn policies_at_the_bounds_are_read_and_asked_on_the_stack_that_is_promised() {
                     time: Timestamp::from_nanos(0),
                     listen: false,
                     setuid: false,
+                    of_session: false,
                     existed: &|| false,
                 });
                 assert_eq!(verdict.errors, Vec::<String>::new(), "{start}");
@@ -337,6 +340,7 @@ fn what_can_not_be_named_is_denied() {
             time: Timestamp::from_nanos(0),
             listen: false,
             setuid: false,
+            of_session: false,
             existed: &|| false,
         });
         assert_eq!((verdict.decision, verdict.errors.len()), (Decision::Deny, 1), "{resource:?}");

@@ -62,6 +62,7 @@ fn decide(engine: &Engine, action: Action, path: &str) -> Decision {
         time: Timestamp::from_nanos(0),
         listen: false,
         setuid: false,
+        of_session: false,
         existed: &|| true,
     };
     let verdict = engine.decide(&request);
