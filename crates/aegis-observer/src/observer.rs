@@ -3,6 +3,9 @@
 //! Any number of threads may call everything here. A
 //! lock is held while tables are looked at, never while a file system is.
 
+mod ends;
+mod ruling;
+
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use aegis_sys::memory::Memory;
 use aegis_sys::seccomp::{Notification, RawCall};
 use aegis_types::{
-    Act, Action, Assurance, Clock, Decision, Endpoint, Event, Gap, GapReason, Moment, Outcome, PreImage,
-    Process, Program, Refusal, Resource, Text, Timestamp, What, elsewhere,
+    Act, Action, Assurance, Clock, Decision, Event, Gap, GapReason, Moment, Outcome, PreImage, Process,
+    Refusal, Resource, Timestamp, What,
 };
 
 use foldhash::HashMap;
@@ -22,15 +25,17 @@ use globset::GlobSet;
 
 use crate::arguments::Arguments;
 use crate::calls::{Call, I386, Shape, Table};
-use crate::evidence::{Check, Sign};
+use crate::evidence::Check;
 use crate::fold;
 use crate::fold::Fold;
-use crate::look::{Also, Draft, Look, Looked};
+use crate::look::{Look, Looked};
 use crate::places::Places;
 use crate::preimage::{Clerk, PreImages};
-use crate::processes::{FRESH_US, IdentifyError, Known, Processes, exe, status_number};
+use crate::processes::{FRESH_US, IdentifyError, Processes, status_number};
 use crate::resolve::{Caller, is_below};
 use crate::summary::Summary;
+
+pub use self::ruling::{INNER, Ruling, Written};
 
 /// Names a recorded event until its outcome is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,55 +156,6 @@ impl Met<'_> {
     }
 }
 
-/// What the policies say of a call.
-#[derive(Debug)]
-pub struct Ruling {
-    /// What it does, with the decision about each.
-    pub acts: Vec<Act>,
-    /// All of it is permitted, or nothing is enforced.
-    pub allowed: bool,
-}
-
-impl Ruling {
-    /// Denies all of it, for a reason that is no policy.
-    pub fn forbid(&mut self, id: &str) {
-        let policies: Arc<[Arc<str>]> = Arc::from([Arc::from(id)]);
-        for act in &mut self.acts {
-            act.decision = Decision::Deny;
-            act.policies = Arc::clone(&policies);
-        }
-        self.allowed = false;
-    }
-
-    /// Says whether the policies permit all of it, enforced or not.
-    #[must_use]
-    pub fn is_permitted(&self) -> bool {
-        self.acts.iter().all(|act| act.decision != Decision::Deny && act.would != Some(Decision::Deny))
-    }
-
-    /// Permits all of it, for a reason that is no policy.
-    pub fn permit(&mut self, id: &str) {
-        let policies: Arc<[Arc<str>]> = Arc::from([Arc::from(id)]);
-        for act in &mut self.acts {
-            match act.would {
-                Some(_) => act.would = Some(Decision::Allow),
-                None => act.decision = Decision::Allow,
-            }
-            act.policies = Arc::clone(&policies);
-        }
-        self.allowed = true;
-    }
-}
-
-/// What was recorded of a call whose outcome is still to be told.
-#[derive(Debug, Default)]
-pub struct Written(Vec<(Ticket, Action, Vec<u8>)>);
-
-impl Written {
-    /// Lets go of it: its outcome was told with it.
-    pub fn forget(self) {}
-}
-
 /// Sees what a process tree does.
 pub struct Observer<S, C> {
     pub(crate) settings: Settings,
@@ -241,22 +197,11 @@ impl<S, C> std::fmt::Debug for Observer<S, C> {
     }
 }
 
-/// How the folder in `/proc` of a process is named whose id here is not known: by this and its id in the tree's own
-/// namespace.
-pub const INNER: &str = "inner-";
-
 /// A look that takes longer may be told of a caller that was killed meanwhile, in microseconds.
 const SLOW_US: u64 = 10_000;
 
 /// The most threads for which files are held open to see later what became of them.
 const CHECKS_MAX: usize = 4_096;
-
-/// For so long after a call, evidence of its effect is taken, in microseconds.
-const EVIDENCE_US: u64 = 500_000;
-
-/// After so long, evidence is not waited for any longer: it is looked for now or never, in microseconds. What is
-/// held for it keeps mounts busy.
-const EVIDENCE_DUE_US: u64 = 250_000;
 
 /// The most Unix sockets that are remembered as the tree's own.
 const SOCKETS_MAX: usize = 10_000;
@@ -493,29 +438,6 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         self.gap(GapReason::ForeignArchitecture, detail, Some(process.clone()))
     }
 
-    fn evaluate(&self, checks: Vec<Check>, pidfd: &OwnedFd) {
-        if checks.is_empty() {
-            return;
-        }
-        let now_us = self.clock.now().mono_us;
-        for check in checks {
-            // Later, the entry stands in the ledger as it is.
-            if now_us.saturating_sub(check.at_us) > EVIDENCE_US || !check.sign.shows(pidfd) {
-                continue;
-            }
-            if check.acts.iter().any(|(_, _, name)| self.is_kept(name))
-                && let Sign::Appeared(folder, name) = &check.sign
-            {
-                self.preimages.made(folder, name);
-            }
-            for (ticket, action, name) in check.acts {
-                // May wait for room: no lock is held.
-                self.sink.ended(ticket, Outcome::Ok);
-                self.state().summary.ended(action, &name, Outcome::Ok);
-            }
-        }
-    }
-
     fn event(&self, what: What) -> Event {
         let now = self.clock.now();
         Event { at: now.wall, mono_us: now.mono_us, what }
@@ -613,149 +535,10 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         Ok(looked.errno)
     }
 
-    /// Makes the act of a draft, with what the policies say of it.
-    fn act(
-        &self,
-        now: Moment,
-        process: &Process,
-        call: &Call,
-        draft: Draft,
-        operation: Option<u64>,
-        assurance: Assurance,
-    ) -> Act {
-        let mut act = Act {
-            action: draft.action,
-            assurance,
-            call: call.name.into(),
-            count: None,
-            decision: Decision::Observed,
-            direction: draft.direction,
-            flags: draft.flags,
-            folded: false,
-            operation,
-            outcome: draft.outcome,
-            pre: draft.pre,
-            process: process.clone(),
-            resource: draft.resource,
-            policies: Arc::default(),
-            status: None,
-            would: None,
-        };
-        self.judge(&mut act, draft.also, now);
-        if self.settings.enforce {
-            act.decision = act.would.take().unwrap_or(Decision::Observed);
-        }
-        act
-    }
-
     fn next_operation(&self) -> u64 {
         let mut state = self.state();
         state.operations += 1;
         state.operations
-    }
-
-    /// Says what the policies decide about what a call is about to do: all of it has to be permitted.
-    pub fn rule(&self, met: &Met<'_>, drafts: Vec<Draft>) -> Ruling {
-        let operation = (drafts.len() > 1).then(|| self.next_operation());
-        let act = |draft| self.act(met.now, &met.process, &met.call, draft, operation, Assurance::Enforced);
-        let acts: Vec<Act> = drafts.into_iter().map(act).collect();
-        let allowed = acts.iter().all(|act| act.decision != Decision::Deny);
-        Ruling { acts, allowed }
-    }
-
-    /// Records what was ruled on. Where the outcome is not known yet, it is told by [`Observer::settle`].
-    ///
-    /// # Errors
-    /// It could not be recorded: then it must not happen.
-    pub fn write(
-        &self,
-        met: &Met<'_>,
-        ruling: Ruling,
-        outcome: Option<Outcome>,
-    ) -> Result<Written, SinkError> {
-        let mut written = Vec::with_capacity(ruling.acts.len());
-        for mut act in ruling.acts {
-            act.outcome = outcome.unwrap_or(Outcome::Unknown);
-            let name = match &act.resource {
-                Resource::Path(path) if outcome.is_none() => path.as_bytes().to_vec(),
-                _ => Vec::new(),
-            };
-            let action = act.action;
-            let follows = if outcome.is_none() { Follows::Outcome } else { Follows::Nothing };
-            if let Some(ticket) = self.record_act(met.now, act, follows)? {
-                written.push((ticket, action, name));
-            }
-        }
-        Ok(Written(written))
-    }
-
-    /// Tells how something ended that was recorded before.
-    pub fn settle(&self, written: Written, outcome: Outcome) {
-        for (ticket, action, name) in written.0 {
-            self.sink.ended(ticket, outcome);
-            self.state().summary.ended(action, &name, outcome);
-        }
-    }
-
-    /// Says whether a process may know where a name leads; where the policies say no, that is recorded. Names that they let
-    /// it know are told of by the connections that follow.
-    pub fn may_know(&self, process: Process, name: &str) -> bool {
-        let now = self.clock.now();
-        let to = Endpoint { address: String::new(), host: Some(name.to_owned()), port: 0, transport: None };
-        let mut act = Act {
-            action: Action::NetConnect,
-            assurance: Assurance::Enforced,
-            call: "resolve".into(),
-            count: None,
-            decision: Decision::Observed,
-            direction: None,
-            flags: Vec::new(),
-            folded: false,
-            operation: None,
-            outcome: Outcome::Failed(aegis_sys::errno::name(libc::EACCES)),
-            pre: None,
-            process,
-            resource: Resource::Net(to),
-            policies: Arc::default(),
-            status: None,
-            would: None,
-        };
-        self.judge(&mut act, Vec::new(), now);
-        let enforce = self.settings.enforce;
-        match act.would.unwrap_or(Decision::Deny) {
-            Decision::Deny if enforce => act.decision = act.would.take().unwrap_or(Decision::Deny),
-            Decision::Deny => act.outcome = Outcome::Unknown,
-            _ => return true,
-        }
-        // Its answer is the same whether this is recorded or not.
-        drop(self.record_act(now, act, Follows::Nothing));
-        !enforce
-    }
-
-    /// Records what fails whatever the policies say.
-    ///
-    /// # Errors
-    /// It could not be recorded.
-    pub fn note(&self, met: &Met<'_>, draft: Draft) -> Result<(), SinkError> {
-        let act = Act {
-            action: draft.action,
-            assurance: Assurance::Observed,
-            call: met.call.name.into(),
-            count: None,
-            decision: Decision::Observed,
-            direction: draft.direction,
-            flags: draft.flags,
-            folded: false,
-            operation: None,
-            outcome: draft.outcome,
-            pre: None,
-            process: met.process.clone(),
-            resource: draft.resource,
-            policies: Arc::default(),
-            status: None,
-            would: None,
-        };
-        self.record_act(met.now, act, Follows::Nothing).map(drop)
     }
 
     /// Keeps what a file holds before it is changed, where it is one whose contents are kept.
@@ -801,19 +584,6 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     pub fn is_of_aegis(&self, pid: u32) -> bool {
         let aegis = &self.settings.aegis;
         aegis.contains(&pid) || status_number(pid, "Tgid:").is_some_and(|owner| aegis.contains(&owner))
-    }
-
-    /// Says whether something is in the folder in `/proc` of a process of the tree.
-    fn is_of_session(&self, resource: &Resource) -> bool {
-        let Resource::Path(path) = resource else { return false };
-        let Some(rest) = path.as_bytes().strip_prefix(b"/proc/") else { return false };
-        let name = rest.split(|byte| *byte == b'/').next().and_then(|name| std::str::from_utf8(name).ok());
-        match name.map(|name| (name.parse(), name.strip_prefix(INNER))) {
-            Some((Ok(id), _)) => self.state().processes.of_thread(id).is_some(),
-            // In a namespace of its own are no others, but for the first, which is of Aegis.
-            Some((_, Some(inner))) => inner != "1",
-            _ => false,
-        }
     }
 
     /// Returns the id here of a process of the tree, by its id in the namespace that it is in, where it is known; that of
@@ -897,53 +667,6 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         }
     }
 
-    /// Notes what the policies would decide: they have to permit the act, and what comes with it.
-    fn judge(&self, act: &mut Act, also: Vec<Also>, now: Moment) {
-        let ask = |act: &Act| self.sink.would(act, now.wall, self.is_of_session(&act.resource));
-        let Some((mut would, mut policies)) = ask(act) else { return };
-        for (action, resource) in also {
-            if would == Decision::Deny {
-                break;
-            }
-            let other = Act { action, resource, flags: Vec::new(), direction: None, ..act.clone() };
-            if let Some((Decision::Deny, by)) = ask(&other) {
-                (would, policies) = (Decision::Deny, by);
-            }
-        }
-        if would == Decision::Allow
-            && act.action == Action::NetConnect
-            && act.direction.is_none()
-            && self.broker(&act.resource).is_some()
-            && !self.sink.is_named(&policies, &act.resource)
-        {
-            (would, policies) = (Decision::Deny, Arc::from([Arc::from(elsewhere::UNNAMED)]));
-        }
-        act.would = Some(would);
-        act.policies = policies;
-    }
-
-    /// Returns what is connected to, where it is known to run work for others, use keys or share a screen, and is not of
-    /// the tree.
-    fn broker(&self, to: &Resource) -> Option<&'static str> {
-        match to {
-            Resource::Unix(path) => {
-                let power = elsewhere::power_of(&path.to_string_lossy())?;
-                (!self.is_own_socket(path.as_bytes())).then_some(power)
-            }
-            Resource::Net(to) => elsewhere::on_port(to.address.parse().ok()?, to.port),
-            _ => None,
-        }
-    }
-
-    /// Records that a permitted connection leads out of the tree, where it does.
-    ///
-    /// # Errors
-    /// It could not be recorded.
-    pub fn note_leaving(&self, met: &Met<'_>, to: &Resource) -> Result<(), SinkError> {
-        let Some(who) = self.broker(to) else { return Ok(()) };
-        self.gap(GapReason::LeftTree, elsewhere::told(who, &host_of(to)), Some(met.process.clone()))
-    }
-
     fn fold(&self, pid: u32, act: &Act) -> Fold {
         let is_read = matches!(act.action, Action::FileRead | Action::DirList);
         let Resource::Path(path) = &act.resource else { return Fold::No };
@@ -1008,113 +731,6 @@ impl<S: Sink, C: Clock> Observer<S, C> {
     pub fn tell_once(&self, text: &'static str) {
         if self.state().told.insert(text) {
             self.sink.notice(text);
-        }
-    }
-
-    /// Records the end of each process that has ended. To be called when [`Observer::ends`] is readable, and
-    /// from time to time: calls are checked more closely where it was not.
-    pub fn collect_ends(&self) {
-        // Held until all is recorded: who comes after finds nothing half told.
-        let _collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now().mono_us;
-        let ended: Vec<(u32, Known)> = {
-            let mut state = self.state();
-            let ids = state.processes.ended();
-            for pid in &ids {
-                drop(state.checks_of(*pid));
-            }
-            ids.into_iter().filter_map(|pid| Some((pid, state.processes.remove(pid)?))).collect()
-        };
-        for (pid, known) in ended {
-            self.tell_end(pid, known);
-        }
-        self.look_for_evidence(now);
-        self.places.sweep(now);
-        self.collected_us.store(now, Ordering::Relaxed);
-    }
-
-    /// Looks for what the calls of a while ago should have changed, of threads that have made none since.
-    fn look_for_evidence(&self, now_us: u64) {
-        let due: Vec<(Arc<OwnedFd>, Vec<Check>)> = {
-            let State { checks, processes, .. } = &mut *self.state();
-            let is_due = |of: &mut Vec<Check>| {
-                of.iter().all(|check| now_us.saturating_sub(check.at_us) >= EVIDENCE_DUE_US)
-            };
-            let due: Vec<(u32, Vec<Check>)> = checks.extract_if(|_, of| is_due(of)).collect();
-            due.into_iter()
-                .filter_map(|(tid, checks)| Some((Arc::clone(&processes.of_thread(tid)?.pidfd), checks)))
-                .collect()
-        };
-        for (pidfd, checks) in due {
-            self.evaluate(checks, &pidfd);
-        }
-    }
-
-    /// Records the end of a process that was let go, with what it read of the system.
-    fn tell_end(&self, pid: u32, known: Known) {
-        known.folds.give_back(&mut self.state().fold_memory);
-        let status = known.status(pid);
-        let exe = if known.executing.is_some() { Arc::new(exe(pid)) } else { Arc::clone(&known.exe) };
-        let exe = if exe.as_bytes().is_empty() { known.exe } else { exe };
-        let process = Process { exe, pid, ppid: known.ppid, tid: pid };
-        let act = |action, resource, outcome| Act {
-            action,
-            assurance: Assurance::Observed,
-            call: "exit".into(),
-            count: None,
-            decision: Decision::Observed,
-            direction: None,
-            flags: Vec::new(),
-            folded: false,
-            operation: None,
-            outcome,
-            pre: None,
-            process: process.clone(),
-            resource,
-            policies: Arc::default(),
-            status: None,
-            would: None,
-        };
-        for (folder, count) in known.folds.into_counts() {
-            for (action, number) in [(Action::FileRead, count.reads), (Action::DirList, count.lists)] {
-                if number > 1 {
-                    let resource = Resource::Path(Text::new(folder.clone()));
-                    let mut act = act(action, resource, Outcome::Unknown);
-                    act.folded = true;
-                    act.count = Some(number);
-                    self.tell(act, number - 1);
-                }
-            }
-        }
-        let program =
-            Program { argv: Vec::new(), argv_omitted: None, exe: (*process.exe).clone(), masked: false };
-        let mut end = act(Action::ProcessExit, Resource::Program(program), Outcome::Ok);
-        end.status = status;
-        self.judge(&mut end, Vec::new(), self.clock.now());
-        if self.settings.enforce {
-            // Nobody can be kept from ending.
-            end.would = None;
-        }
-        self.tell(end, 0);
-    }
-
-    fn tell(&self, act: Act, folded: u64) {
-        self.state().summary.entry(act.action, act.outcome, folded);
-        let event = self.event(What::Action(Box::new(act)));
-        // What has happened can't be refused any more; a sink that takes no more has ended the session.
-        drop(self.sink.record(&event, Follows::Nothing));
-    }
-
-    /// Records the end of every process that is still known; for when none is left.
-    pub fn finish(&self) {
-        self.collect_ends();
-        let rest: Vec<(u32, Known)> = {
-            let mut state = self.state();
-            let ids = state.processes.ids();
-            ids.into_iter().filter_map(|pid| Some((pid, state.processes.remove(pid)?))).collect()
-        };
-        for (pid, known) in rest {
-            self.tell_end(pid, known);
         }
     }
 }

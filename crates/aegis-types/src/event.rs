@@ -121,6 +121,34 @@ pub struct Act {
 }
 
 impl Act {
+    /// Makes an action that was seen, and of which no more is known than who did it, by which call, and to what.
+    #[must_use]
+    pub fn new(
+        action: Action,
+        call: impl Into<Cow<'static, str>>,
+        process: Process,
+        resource: Resource,
+    ) -> Self {
+        Self {
+            action,
+            assurance: Assurance::Observed,
+            call: call.into(),
+            count: None,
+            decision: Decision::Observed,
+            direction: None,
+            flags: Vec::new(),
+            folded: false,
+            operation: None,
+            outcome: Outcome::Unknown,
+            policies: Arc::default(),
+            pre: None,
+            process,
+            resource,
+            status: None,
+            would: None,
+        }
+    }
+
     /// Says whether policies deny it, or would where they are not enforced.
     #[must_use]
     pub fn is_denied(&self) -> bool {
