@@ -17,6 +17,8 @@ pub struct Enforcement {
     pub landlock: Option<u32>,
     /// Why the agent can't have a view and processes of its own, where it can't.
     pub namespaces: Result<(), io::Error>,
+    /// Why it can't have a network of its own beside them, where it can't.
+    pub network: Result<(), io::Error>,
     /// What bounds the number of processes.
     pub bound: Bound,
 }
@@ -93,7 +95,7 @@ impl Trial {
     /// # Errors
     /// The process that tried it was killed.
     pub fn finish(self) -> io::Result<Enforcement> {
-        let mut message = [0; 16];
+        let mut message = [0; MESSAGE];
         let got = rustix::io::retry_on_intr(|| rustix::io::read(&self.told, &mut message))?;
         drop(process::wait_for(self.process, true));
         if got == message.len() {
@@ -103,6 +105,9 @@ impl Trial {
         }
     }
 }
+
+/// The length of a message about what was found: five words.
+const MESSAGE: usize = 20;
 
 impl Enforcement {
     /// Begins to try what there is, in another process, so that other things can be done meanwhile. To be called by a
@@ -120,7 +125,7 @@ impl Enforcement {
     }
 
     /// Puts what was found into a message to the process that asked for it.
-    fn tell(&self) -> [u8; 16] {
+    fn tell(&self) -> [u8; MESSAGE] {
         let errno = |error: &io::Error| error.raw_os_error().unwrap_or(libc::EIO);
         let words = [
             match &self.supervision {
@@ -130,22 +135,24 @@ impl Enforcement {
             },
             self.landlock.map_or(0, u32::cast_signed),
             self.namespaces.as_ref().err().map_or(0, errno),
+            self.network.as_ref().err().map_or(0, errno),
             match self.bound {
                 Bound::Group => 0,
                 Bound::Limit => 1,
                 Bound::None => 2,
             },
         ];
-        let mut message = [0; 16];
+        let mut message = [0; MESSAGE];
         for (bytes, word) in message.chunks_exact_mut(4).zip(words) {
             bytes.copy_from_slice(&word.to_ne_bytes());
         }
         message
     }
 
-    fn told(message: [u8; 16]) -> Self {
+    fn told(message: [u8; MESSAGE]) -> Self {
         let mut words = message.chunks_exact(4).map(|bytes| bytes.try_into().map_or(0, i32::from_ne_bytes));
         let mut word = || words.next().unwrap_or(0);
+        let works = |errno| if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) };
         Self {
             supervision: match word() {
                 0 => Supervision::Works,
@@ -153,10 +160,8 @@ impl Enforcement {
                 errno => Supervision::Fails(io::Error::from_raw_os_error(errno)),
             },
             landlock: Some(word().cast_unsigned()).filter(|abi| *abi > 0),
-            namespaces: match word() {
-                0 => Ok(()),
-                errno => Err(io::Error::from_raw_os_error(errno)),
-            },
+            namespaces: works(word()),
+            network: works(word()),
             bound: match word() {
                 0 => Bound::Group,
                 1 => Bound::Limit,
@@ -173,7 +178,8 @@ impl Enforcement {
             Answer::Works { .. } => Supervision::Repeats,
             Answer::Fails(error) => Supervision::Fails(error),
         };
-        let namespaces = probe::namespaces(root);
+        let probe::Own { view: namespaces, network } =
+            probe::namespaces(root).unwrap_or_else(|error| probe::Own { view: Err(error), network: Ok(()) });
         let group = Group::make(&format!("aegis-probe-{}", std::process::id()));
         let bound = if group.is_ok_and(|group| group.door().and_then(|door| door.try_it()).is_ok()) {
             Bound::Group
@@ -186,8 +192,15 @@ impl Enforcement {
             supervision,
             landlock: probe::landlock().filter(|abi| probe::landlock_holds(*abi)),
             namespaces,
+            network,
             bound,
         }
+    }
+
+    /// Says whether the agent can have sockets for datagrams.
+    #[must_use]
+    pub fn has_datagrams(&self) -> bool {
+        self.namespaces.is_ok() && self.network.is_ok()
     }
 
     /// Returns what is missing, the worst first.
@@ -242,6 +255,14 @@ impl Enforcement {
                 ),
                 "sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns; in a container, a profile \
                  that permits them",
+                false,
+            );
+        }
+        if let (Ok(()), Err(error)) = (&self.namespaces, &self.network) {
+            lacks(
+                "a network namespace",
+                format!("datagrams (UDP) are refused ({error})"),
+                "sysctl user.max_net_namespaces; in a container, a profile that permits it",
                 false,
             );
         }
@@ -304,10 +325,13 @@ impl Enforcement {
 mod tests {
     use super::*;
 
+    fn refused() -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(libc::EPERM))
+    }
+
     fn found(landlock: Option<u32>, namespaces: bool, bound: Bound) -> Enforcement {
-        let refused = || Err(io::Error::from_raw_os_error(libc::EPERM));
         let namespaces = if namespaces { Ok(()) } else { refused() };
-        Enforcement { supervision: Supervision::Works, landlock, namespaces, bound }
+        Enforcement { supervision: Supervision::Works, landlock, namespaces, network: Ok(()), bound }
     }
 
     #[test]
@@ -320,7 +344,8 @@ mod tests {
                 for supervision in
                     [Supervision::Repeats, Supervision::Fails(io::Error::from_raw_os_error(libc::EBUSY))]
                 {
-                    let one = Enforcement { supervision, ..found(landlock, namespaces, bound) };
+                    let one =
+                        Enforcement { supervision, network: refused(), ..found(landlock, namespaces, bound) };
                     assert_eq!(format!("{one:?}"), format!("{:?}", Enforcement::told(one.tell())));
                 }
             }
@@ -332,6 +357,9 @@ mod tests {
         let full = found(Some(7), true, Bound::Group);
         assert_eq!((full.grade(), full.missing().len()), (Grade::Full, 0));
         assert_eq!(full.summary(), "full: supervised, landlock 7, namespaces, cgroup of 500 processes");
+        let no_network = Enforcement { network: refused(), ..found(Some(7), true, Bound::Group) };
+        assert_eq!((no_network.grade(), no_network.has_datagrams()), (Grade::Partial, false));
+        assert!(no_network.sentence().contains("datagrams (UDP) are refused"));
         let container = found(Some(7), false, Bound::None);
         assert_eq!(container.grade(), Grade::Partial);
         let said = container.sentence();

@@ -97,36 +97,54 @@ pub fn user_namespaces() -> bool {
     in_child(|| unsafe { libc::unshare(libc::CLONE_NEWUSER) == 0 })
 }
 
-/// Says whether a process can have mounts, processes and System V objects of its own, with a `/proc` that shows them; for
-/// `root` without a user namespace. To be called by a process with one thread.
+/// What a process can have of its own, each with what is refused first.
+#[derive(Debug)]
+pub struct Own {
+    /// Mounts, processes and System V objects, with a `/proc` that shows them.
+    pub view: io::Result<()>,
+    /// A network, beside them.
+    pub network: io::Result<()>,
+}
+
+/// Tries what a process can have of its own; for `root` without a user namespace. To be called by a process with one
+/// thread.
 ///
 /// # Errors
-/// What is refused first.
-pub fn namespaces(root: bool) -> io::Result<()> {
+/// It can't be tried.
+pub fn namespaces(root: bool) -> io::Result<Own> {
     let (told, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     outside::hold();
     let child = process::fork(|| {
         let made = if root { Ok(()) } else { namespaces::enter_user_namespace() };
-        let made = made.and_then(|()| namespaces::unshare_view()).and_then(|()| {
+        let view = made.and_then(|()| namespaces::unshare_view()).and_then(|()| {
             let private =
                 rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
             rustix::mount::mount_change("/", private)?;
             // It ends as it is let go.
             namespaces::First::start(c"/proc").and_then(|first| first.enter())
         });
-        let errno = made.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
-        let _ = rustix::io::write(&tell, &errno.to_ne_bytes());
+        // Where there is no view, none is made for a network alone.
+        let network = if view.is_ok() { namespaces::unshare_network() } else { Ok(()) };
+        let errno = |made: io::Result<()>| {
+            made.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO)).to_ne_bytes()
+        };
+        let _ = rustix::io::write(&tell, &[errno(view), errno(network)].concat());
         0
     })?;
     drop(tell);
-    let mut message = [0; 4];
+    let mut message = [0; 8];
     let got = rustix::io::retry_on_intr(|| rustix::io::read(&told, &mut message))?;
-    let waited = process::wait_for(child, true);
-    match (got, i32::from_ne_bytes(message)) {
-        (4, 0) => waited.map(drop),
-        (4, errno) => Err(io::Error::from_raw_os_error(errno)),
-        _ => Err(io::ErrorKind::BrokenPipe.into()),
+    process::wait_for(child, true)?;
+    if got != message.len() {
+        return Err(io::ErrorKind::BrokenPipe.into());
     }
+    let mut made =
+        message.chunks_exact(4).map(|bytes| match bytes.try_into().map_or(0, i32::from_ne_bytes) {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        });
+    let mut next = || made.next().unwrap_or(Ok(()));
+    Ok(Own { view: next(), network: next() })
 }
 
 /// Says whether a whole file system can be marked.

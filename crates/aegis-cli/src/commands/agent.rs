@@ -189,7 +189,7 @@ fn prepare(home: &Home, mut options: Wanted) -> Result<(Plan, Configuration), Cl
                     enforcement(home, &configuration, &start_in, (wanted, &found), (dry, degraded))?;
                 if !options.quiet && !dry {
                     // Without namespaces the grade says what becomes of them.
-                    let datagrams = if enforcing.plan.namespaces {
+                    let datagrams = if found.has_datagrams() {
                         ", and datagrams (UDP) reach the session's own resolver only"
                     } else {
                         ""

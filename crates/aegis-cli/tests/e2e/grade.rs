@@ -34,6 +34,7 @@ fn what_the_system_lacks_is_named_and_the_rest_holds() {
         for (lacking, grade, said) in [
             (&[][..], "full", "enforced in full"),
             (&["namespaces"][..], "partial", "names, sizes, link targets"),
+            (&["networks"][..], "partial", "without a network namespace, datagrams (UDP) are refused"),
             (&["mounts"][..], "partial", "names, sizes, link targets"),
             (&["docker"][..], "partial", "names, sizes, link targets"),
         ] {

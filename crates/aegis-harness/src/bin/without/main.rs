@@ -5,6 +5,7 @@
 //! | THING | what is refused |
 //! |---|---|
 //! | `namespaces` | making any namespace, as with `user.max_user_namespaces=0` or in a container |
+//! | `networks` | making a network namespace, as with `user.max_net_namespaces=0` |
 //! | `mounts` | mounting anything within one: Ubuntu's AppArmor lets a namespace be made and nothing be done with it |
 //! | `docker` | what Docker's default profile refuses without CAP_SYS_ADMIN |
 //! | `landlock` | Landlock, as on a kernel that has it switched off |
@@ -18,6 +19,9 @@ use raw::{Refusal, refuse};
 
 /// Every `CLONE_NEW*` flag that `clone(2)` takes.
 const NAMESPACES: u32 = 0x7e02_0000;
+
+/// `CLONE_NEWNET` among them.
+const NETWORK: u32 = 0x4000_0000;
 
 const MOUNTS: &[libc::c_long] = &[
     libc::SYS_mount,
@@ -60,18 +64,21 @@ fn refusals(thing: &str) -> Option<Vec<Refusal>> {
     let all = |calls: &[libc::c_long], errno: i32| -> Vec<Refusal> {
         calls.iter().map(|call| Refusal { call: *call, flags: None, errno }).collect()
     };
-    let making = |errno: i32| {
+    let making = |flags: u32, errno: i32| {
         vec![
-            Refusal { call: libc::SYS_clone, flags: Some(NAMESPACES), errno },
-            Refusal { call: libc::SYS_unshare, flags: Some(NAMESPACES), errno },
+            Refusal { call: libc::SYS_clone, flags: Some(flags), errno },
+            Refusal { call: libc::SYS_unshare, flags: Some(flags), errno },
             // Its flags are in memory.
             Refusal { call: libc::SYS_clone3, flags: None, errno: libc::ENOSYS },
         ]
     };
     Some(match thing {
-        "namespaces" => making(libc::ENOSPC),
+        "namespaces" => making(NAMESPACES, libc::ENOSPC),
+        "networks" => making(NETWORK, libc::ENOSPC),
         "mounts" => all(MOUNTS, libc::EACCES),
-        "docker" => [making(libc::EPERM), all(MOUNTS, libc::EPERM), all(DOCKER, libc::EPERM)].concat(),
+        "docker" => {
+            [making(NAMESPACES, libc::EPERM), all(MOUNTS, libc::EPERM), all(DOCKER, libc::EPERM)].concat()
+        }
         "landlock" => all(LANDLOCK, libc::EOPNOTSUPP),
         _ => return None,
     })
