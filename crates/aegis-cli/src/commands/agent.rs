@@ -12,7 +12,7 @@ use aegis_ledger::{Ledger, recovery};
 use aegis_observer::execute::Arguments;
 use aegis_observer::{Settings, mask};
 use aegis_policy::{Policies, SandboxPlan, Source, Subject, Template, Tool};
-use aegis_sandbox::grade::{Bound, Enforcement, Supervision};
+use aegis_sandbox::grade::{Bound, Enforcement, Supervision, Trial};
 use aegis_session::{Denied, Enforce, Finished, Plan, PolicyPlan, Report};
 use aegis_sys::clock::SystemClock;
 use aegis_types::elsewhere::UNNAMED;
@@ -168,86 +168,38 @@ fn prepare(home: &Home, mut options: Wanted) -> Result<(Plan, Configuration), Cl
         _ => None,
     };
     let policy = prepare_policy(home, &configuration, policy, tmp_path, (id, mode))?;
-    let enforce = match (mode, trial) {
-        (Mode::Run { dry, degraded }, Some(trial)) => {
-            let Some(engine) = &policy.engine else {
-                return Err(CliError::failed(format!(
-                    "`{name}` has no policies: everything would be denied"
-                ))
-                .hint(format!("aegis init {name}   (or name some with --policy)")));
-            };
-            let wanted =
-                if dry { policies::unlimited(engine.subject().clone())? } else { SandboxPlan::of(engine) };
-            let found = trial.finish().map_err(|e| failed("what can be enforced can't be tried", &e))?;
-            if dry && !can_execute(&configuration, &found) {
-                say(
-                    "hosts are known by their addresses only: this system can't execute calls for the command",
-                );
-                None
-            } else {
-                let enforcing =
-                    enforcement(home, &configuration, &start_in, (wanted, &found), (dry, degraded))?;
-                if !options.quiet && !dry {
-                    // Without namespaces the grade says what becomes of them.
-                    let datagrams = if found.has_datagrams() {
-                        ", and datagrams (UDP) reach the session's own resolver only"
-                    } else {
-                        ""
-                    };
-                    say(&format!("{}; hosts are decided on by name{datagrams}", enforcing.sentence));
-                }
-                Some(enforcing)
-            }
-        }
-        _ => None,
+    let enforce = match trial {
+        Some(trial) => enforced(home, &configuration, &start_in, &policy, trial, (mode, options.quiet))?,
+        None => None,
     };
     home.recover(&configuration.ledger)?;
     let kept = match (&options.dir, &configuration.sandbox_dir) {
         (None, Some(dir)) => std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()),
         _ => start_in.clone(),
     };
-    let uid = rustix::process::geteuid().as_raw();
-    let uname = rustix::system::uname();
     let mut arguments = Arguments::of(options.command.iter().map(|argument| argument.as_bytes()));
     let masked = mask::arguments(&mut arguments.list);
     let start = SessionStart {
-        agent: name,
         argv: arguments.list,
         argv_omitted: (arguments.omitted > 0).then_some(arguments.omitted),
         cwd: Text::new(start_in.as_os_str().as_bytes()),
         dir: Text::new(kept.as_os_str().as_bytes()),
-        host: uname.nodename().to_string_lossy().into_owned(),
-        ignore: configuration.observer.ignore.clone(),
         io_uring: options.allow_io_uring,
         isolation: enforce
             .as_ref()
             .filter(|_| mode.enforces())
             .map_or_else(|| "none".to_owned(), |enforce| enforce.grade.clone()),
-        kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
         masked,
-        mode: mode.word().to_owned(),
-        observer: "seccomp".to_owned(),
         policy: policy.policies.as_ref().map(|set| set.hash().to_owned()),
         tool: tools.agent.as_ref().map(Agent::recorded),
-        uid,
-        user: passwd(uid).map(|(name, _)| name),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..start_here(&configuration, mode)
     };
     let observer = Settings {
         dir: kept.into_os_string().into_vec(),
-        objects: configuration.folder.join("objects"),
-        home: user_home().map(|home| home.into_os_string().into_vec()).unwrap_or_default(),
         verbose: options.verbose,
-        ignore: ignored(&configuration)?,
         allow_io_uring: options.allow_io_uring,
-        uid,
-        aegis_home: std::fs::canonicalize(home.root())
-            .unwrap_or_else(|_| home.root().to_path_buf())
-            .into_os_string()
-            .into_vec(),
-        own_files: aegis_ledger::files_of(&configuration.ledger),
         enforce: mode.enforces(),
-        aegis: Vec::new(),
+        ..observed(home, &configuration)?
     };
     let c_string =
         |bytes: Vec<u8>| CString::new(bytes).map_err(|_| CliError::usage("an argument has a zero byte"));
@@ -283,6 +235,88 @@ fn prepare(home: &Home, mut options: Wanted) -> Result<(Plan, Configuration), Cl
         umask,
     };
     Ok((plan, configuration))
+}
+
+/// Says what is enforced, and tells the user; nothing where a dry run can only observe.
+fn enforced(
+    home: &Home,
+    configuration: &Configuration,
+    start_in: &Path,
+    policy: &PolicyPlan,
+    trial: Trial,
+    (mode, quiet): (Mode, bool),
+) -> Result<Option<Enforcing>, CliError> {
+    let Mode::Run { dry, degraded } = mode else { return Ok(None) };
+    let Some(engine) = &policy.engine else {
+        let name = &configuration.name;
+        return Err(CliError::failed(format!("`{name}` has no policies: everything would be denied"))
+            .hint(format!("aegis init {name}   (or name some with --policy)")));
+    };
+    let wanted = if dry { policies::unlimited(engine.subject().clone())? } else { SandboxPlan::of(engine) };
+    let found = trial.finish();
+    let found = found.map_err(|e| CliError::failed(format!("what can be enforced can't be tried: {e}")))?;
+    if dry && !can_execute(configuration, &found) {
+        say("hosts are known by their addresses only: this system can't execute calls for the command");
+        return Ok(None);
+    }
+    let enforcing = enforcement(home, configuration, start_in, (wanted, &found), (dry, degraded))?;
+    if !quiet && !dry {
+        // Without namespaces the grade says what becomes of them.
+        let datagrams = if found.has_datagrams() {
+            ", and datagrams (UDP) reach the session's own resolver only"
+        } else {
+            ""
+        };
+        say(&format!("{}; hosts are decided on by name{datagrams}", enforcing.sentence));
+    }
+    Ok(Some(enforcing))
+}
+
+/// Returns what the start of a session says of this machine, its user and the configuration.
+fn start_here(configuration: &Configuration, mode: Mode) -> SessionStart {
+    let uid = rustix::process::geteuid().as_raw();
+    let uname = rustix::system::uname();
+    SessionStart {
+        agent: configuration.name.clone(),
+        argv: Vec::new(),
+        argv_omitted: None,
+        cwd: Text::default(),
+        dir: Text::default(),
+        host: uname.nodename().to_string_lossy().into_owned(),
+        ignore: configuration.observer.ignore.clone(),
+        io_uring: false,
+        isolation: "none".to_owned(),
+        kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
+        masked: false,
+        mode: mode.word().to_owned(),
+        observer: "seccomp".to_owned(),
+        policy: None,
+        tool: None,
+        uid,
+        user: passwd(uid).map(|(name, _)| name),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Returns what an observer is told of the configuration and the home.
+fn observed(home: &Home, configuration: &Configuration) -> Result<Settings, CliError> {
+    let root = home.root();
+    Ok(Settings {
+        dir: Vec::new(),
+        objects: configuration.folder.join("objects"),
+        home: user_home().map(|home| home.into_os_string().into_vec()).unwrap_or_default(),
+        verbose: false,
+        ignore: ignored(configuration)?,
+        allow_io_uring: false,
+        uid: rustix::process::geteuid().as_raw(),
+        aegis_home: std::fs::canonicalize(root)
+            .unwrap_or_else(|_| root.to_path_buf())
+            .into_os_string()
+            .into_vec(),
+        own_files: aegis_ledger::files_of(&configuration.ledger),
+        enforce: false,
+        aegis: Vec::new(),
+    })
 }
 
 /// Makes sure that nothing that the agent is handed sends to whom it likes.
