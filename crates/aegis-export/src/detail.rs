@@ -200,30 +200,12 @@ pub fn content_diff(old: &[u8], new: &[u8], name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
-    use aegis_types::{Assurance, Process, Program, Timestamp};
+    use aegis_types::{Process, Program, Timestamp};
 
     fn event(action: Action, pid: u32, ppid: u32, resource: Resource, status: Option<ExitStatus>) -> Event {
         let process = Process { exe: Text::from("/bin/sh").into(), pid, ppid, tid: pid };
-        let act = Act {
-            action,
-            assurance: Assurance::Observed,
-            call: "x".into(),
-            count: None,
-            decision: Decision::Observed,
-            direction: None,
-            flags: vec![],
-            folded: false,
-            operation: None,
-            outcome: Outcome::Ok,
-            pre: None,
-            process,
-            resource,
-            policies: Arc::default(),
-            status,
-            would: None,
-        };
+        let act = Act { outcome: Outcome::Ok, status, ..Act::new(action, "x", process, resource) };
         Event { at: Timestamp::default(), mono_us: 0, what: What::Action(Box::new(act)) }
     }
 

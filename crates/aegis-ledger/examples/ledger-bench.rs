@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use aegis_ledger::store::Entry;
 use aegis_ledger::{Custody, Held, Ledger, Sealing};
 use aegis_sys::clock::{SystemClock, monotonic_us};
-use aegis_types::{
-    Act, Action, Assurance, Clock as _, Decision, Event, Outcome, Process, Resource, SessionId, Text, What,
-};
+use aegis_types::{Act, Action, Clock as _, Event, Process, Resource, SessionId, Text, What};
 
 /// As many as the recorder's writer commits at a time at most.
 const BATCH: usize = 4_096;
@@ -65,23 +63,8 @@ fn per_second(count: usize, before: u64) -> u64 {
 /// An event as the observer makes it.
 fn event(n: usize) -> Event {
     let now = SystemClock.now();
-    let act = Act {
-        action: Action::FileRead,
-        assurance: Assurance::Observed,
-        call: "openat".into(),
-        count: None,
-        decision: Decision::Observed,
-        direction: None,
-        flags: Vec::new(),
-        folded: false,
-        operation: None,
-        outcome: Outcome::Unknown,
-        pre: None,
-        process: Process { exe: Text::from("/usr/bin/cat").into(), pid: 4711, ppid: 4710, tid: 4711 },
-        resource: Resource::Path(Text::from(format!("/home/user/project/src/module/file-{n}.rs").as_str())),
-        policies: Default::default(),
-        status: None,
-        would: None,
-    };
+    let process = Process { exe: Text::from("/usr/bin/cat").into(), pid: 4711, ppid: 4710, tid: 4711 };
+    let path = Text::from(format!("/home/user/project/src/module/file-{n}.rs").as_str());
+    let act = Act::new(Action::FileRead, "openat", process, Resource::Path(path));
     Event { at: now.wall, mono_us: now.mono_us, what: What::Action(Box::new(act)) }
 }

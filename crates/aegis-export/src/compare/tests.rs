@@ -1,29 +1,12 @@
 use super::*;
 
-use aegis_types::{Assurance, Direction, Endpoint, ExitStatus, Gap, GapReason, Process, Program};
+use aegis_types::{Direction, Endpoint, ExitStatus, Gap, GapReason, Process, Program};
 use aegis_types::{Refusal, SessionEnd, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn act(action: Action, resource: Resource) -> Act {
-    Act {
-        action,
-        assurance: Assurance::Observed,
-        call: "x".into(),
-        count: None,
-        decision: Decision::Observed,
-        direction: None,
-        flags: vec![],
-        folded: false,
-        operation: None,
-        outcome: Outcome::Unknown,
-        policies: Arc::default(),
-        pre: None,
-        process: process(7),
-        resource,
-        status: None,
-        would: None,
-    }
+    Act::new(action, "x", process(7), resource)
 }
 
 fn process(pid: u32) -> Process {

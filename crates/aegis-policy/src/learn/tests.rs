@@ -2,30 +2,14 @@
 
 use std::sync::Arc;
 
-use aegis_types::{Act, Assurance, Decision, Direction, Endpoint, Outcome, Process, Program, Resource, Text};
+use aegis_types::{Act, Decision, Direction, Endpoint, Outcome, Process, Program, Resource, Text};
 
 use super::*;
 
 /// An act of process 7.
 pub(crate) fn act(action: Action, resource: Resource) -> Act {
-    Act {
-        action,
-        assurance: Assurance::Observed,
-        call: "call".into(),
-        count: None,
-        decision: Decision::Observed,
-        direction: None,
-        flags: Vec::new(),
-        folded: false,
-        operation: None,
-        outcome: Outcome::Unknown,
-        policies: Arc::default(),
-        pre: None,
-        process: Process { exe: Arc::new(Text::from("/bin/sh")), pid: 7, ppid: 1, tid: 7 },
-        resource,
-        status: None,
-        would: None,
-    }
+    let process = Process { exe: Arc::new(Text::from("/bin/sh")), pid: 7, ppid: 1, tid: 7 };
+    Act::new(action, "call", process, resource)
 }
 
 fn on(action: Action, path: &str) -> Act {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use aegis_proof::TrustRoot;
 use aegis_types::{
-    Act, Action, AgentName, Assurance, Clock as _, Decision, Event, Gap, GapReason, Outcome, Process,
-    Resource, SessionEnd, SessionId, SessionStart, Text, What,
+    Act, Action, AgentName, Clock as _, Event, Gap, GapReason, Process, Resource, SessionEnd, SessionId,
+    SessionStart, Text, What,
 };
 
 use crate::custody::Custody;
@@ -259,22 +259,7 @@ fn gap() -> What {
 pub(super) fn action(dice: &mut Dice) -> What {
     let strange = "/tmp/\u{e9}\u{1f600}\u{7f}".as_bytes();
     let name = dice.pick(&[&b"/tmp/a"[..], b"/tmp/b c", b"/tmp/\xff\"\\", strange]);
-    What::Action(Box::new(Act {
-        action: dice.pick(Action::ALL),
-        assurance: Assurance::Observed,
-        call: "openat".into(),
-        count: None,
-        decision: Decision::Observed,
-        direction: None,
-        flags: Vec::new(),
-        folded: false,
-        operation: None,
-        outcome: Outcome::Unknown,
-        pre: None,
-        process: Process { exe: Text::from("/bin/x").into(), pid: 1, ppid: 0, tid: 1 },
-        resource: Resource::Path(Text::new(name)),
-        policies: Default::default(),
-        status: None,
-        would: None,
-    }))
+    let process = Process { exe: Text::from("/bin/x").into(), pid: 1, ppid: 0, tid: 1 };
+    let on = Resource::Path(Text::new(name));
+    What::Action(Box::new(Act::new(dice.pick(Action::ALL), "openat", process, on)))
 }
