@@ -271,6 +271,15 @@ impl Processes {
         self.known.get(&tid).or_else(|| self.known.get(&self.threads.get(&tid)?.pid))
     }
 
+    /// Says whether an id is now that of a process that is known, or of a thread of one.
+    #[must_use]
+    pub fn is_known(&self, id: u32) -> bool {
+        // It may have ended, and another outside of the tree have its id.
+        self.of_thread(id).is_some_and(|known| is_there(&known.pidfd))
+            && (self.known.contains_key(&id)
+                || status_number(id, "Tgid:").is_some_and(|pid| self.known.contains_key(&pid)))
+    }
+
     /// Says whether a thread belongs to a process, as far as is known.
     #[must_use]
     pub fn is_thread_of(&self, tid: u32, pid: u32) -> bool {
@@ -433,6 +442,7 @@ mod tests {
         let (pid, new) = processes.identify(child.id(), false, 0).unwrap();
         assert!(new && pid == child.id());
         assert!(!processes.identify(child.id(), false, 0).unwrap().1);
+        assert!(processes.is_known(pid) && !processes.is_known(std::process::id()));
         assert!(is_descendant(pid, std::process::id()));
         assert!(!is_descendant(1, std::process::id()));
         child.kill().unwrap();
@@ -442,7 +452,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(processes.ended(), [pid]);
+        assert!(processes.is_known(pid), "until it is waited for, nothing else has its id");
         child.wait().unwrap();
+        assert!(!processes.is_known(pid));
         assert!(matches!(processes.identify(pid, false, 0), Err(IdentifyError::Gone)));
         let known = processes.remove(pid).unwrap();
         assert_eq!(known.status(pid), Some(ExitStatus::Signal(9)));

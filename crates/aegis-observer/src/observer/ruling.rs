@@ -223,7 +223,7 @@ impl<S: Sink, C: Clock> Observer<S, C> {
         let Some(rest) = path.as_bytes().strip_prefix(b"/proc/") else { return false };
         let name = rest.split(|byte| *byte == b'/').next().and_then(|name| std::str::from_utf8(name).ok());
         match name.map(|name| (name.parse(), name.strip_prefix(INNER))) {
-            Some((Ok(id), _)) => self.state().processes.of_thread(id).is_some(),
+            Some((Ok(id), _)) => self.state().processes.is_known(id),
             // In a namespace of its own are no others, but for the first, which is of Aegis.
             Some((_, Some(inner))) => inner != "1",
             _ => false,
