@@ -34,9 +34,6 @@ const ID_MAX: usize = 512;
 /// How many policies the sets that are kept for an action may have together.
 const SETS_MAX: usize = 10_000;
 
-/// So few policies are looked at again as fast as an answer is found again, and faster than it is kept.
-const FEW: usize = 32;
-
 /// What [`One`] looks at beside the resource's name.
 const EARLY: Reads = Reads::DIRECTION.and(Reads::attribute(Attribute::Address));
 
@@ -375,9 +372,6 @@ impl Engine {
             _ => None,
         };
         if let Some(verdict) = known {
-            if slice.rules.len() <= FEW {
-                return verdict;
-            }
             return self.keep(slice, &id, request, reads, verdict);
         }
         let verdict = match self.ask(slice, &concerned, &id, request, reads) {
