@@ -75,6 +75,10 @@ class World:
             stdout=subprocess.PIPE, text=True,
         )
         self.url = self.model.stdout.readline().split()[-1]
+
+    def begin(self):
+        """Makes the project and the configuration."""
+        agent, options = self.agent, self.options
         agent.prepare(self.home, self.project, self.url)
         for arguments in (["init", "-q"], ["config", "user.name", "Me"], ["config", "user.email", "me@example.com"]):
             subprocess.run(["git", "-C", self.project] + arguments, check=True)
@@ -225,6 +229,14 @@ def read(*parts):
 def drive(agent, options, on_terminal):
     """Returns what was not as it must be."""
     world = World(agent, options)
+    try:
+        world.begin()
+        return drive_in(world, agent, options, on_terminal)
+    finally:
+        world.close()
+
+
+def drive_in(world, agent, options, on_terminal):
     terminal = None
     wrong = []
     settings = read(world.home, agent.settings)
@@ -237,7 +249,7 @@ def drive(agent, options, on_terminal):
             terminal.still(5.0)
 
         def answered():
-            return sum('"last"' in line or '"did"' in line for line in read(world.root, "model.log").splitlines())
+            return read(world.root, "model.log").count('"did"')
 
         def ask(scenario, done):
             before = answered()
@@ -274,7 +286,7 @@ def drive(agent, options, on_terminal):
             for scenario in ("ssh", "outside", "settings", "elsewhere"):
                 before = len(world.denied())
                 ask(scenario, lambda before=before: len(world.denied()) > before)
-        denied = json.dumps(world.denied())
+        denied = [entry for entry in world.denied() if "resource" in entry]
         for what, holds in (
             ("the key was read", SECRET not in read(world.project, "stolen.txt")),
             ("it wrote outside", not exists(world.outside, "planted.txt")),
@@ -284,9 +296,15 @@ def drive(agent, options, on_terminal):
             if not holds:
                 wrong.append(what)
         if runs_commands:
-            for what in (".ssh/id_ed25519", "/outside/planted.txt", agent.settings, ":%d" % world.elsewhere.server_port):
-                port = what[1:] if what.startswith(":") else None
-                if what not in denied and not (port and '"port": %s' % port in denied):
+            # Agents write to their settings by themselves as well: here it was the command's program.
+            by_command = [entry for entry in denied if "python" in entry["process"]["exe"]]
+            for what, entries, text in (
+                ("the key", denied, ".ssh/id_ed25519"),
+                ("writing outside", denied, "/outside/planted.txt"),
+                ("changing its settings", by_command, agent.settings),
+                ("connecting elsewhere", denied, '"port": %d' % world.elsewhere.server_port),
+            ):
+                if not any(text in json.dumps(entry["resource"]) for entry in entries):
                     wrong.append("no denial of %s is recorded" % what)
         if settings and read(world.home, agent.settings) != settings:
             wrong.append("%s is not what it was" % agent.settings)
@@ -294,7 +312,6 @@ def drive(agent, options, on_terminal):
     finally:
         if terminal is not None:
             terminal.close()
-        world.close()
 
 
 def main():

@@ -78,6 +78,9 @@ pub enum Resource<'a> {
     },
 }
 
+/// Names of policies that stand for folders of processes in `/proc`: the caller's own, and those of the session's others.
+pub const OF_PROCESSES: [&str; 2] = ["/proc/self", "/proc/session"];
+
 /// The longest name of a host (RFC 1035, section 2.3.4).
 const HOST_MAX: usize = 255;
 
@@ -133,12 +136,13 @@ impl<'a> Resource<'a> {
     /// Returns the resource as the process of this id has it: its own folder in `/proc` is `/proc/self`, and those of the
     /// session's other processes are in `/proc/session`.
     pub(crate) fn path_of(path: &'a str, pid: u32, of_session: bool) -> Cow<'a, str> {
+        let [own, others] = OF_PROCESSES;
         let Some(whole) = path.strip_prefix("/proc/") else { return path.into() };
         let (number, rest) = whole.split_at(whole.find('/').unwrap_or(whole.len()));
         if number.bytes().all(|b| b.is_ascii_digit()) && number.parse() == Ok(pid) {
-            return format!("/proc/self{rest}").into();
+            return format!("{own}{rest}").into();
         }
-        if of_session { format!("/proc/session/{whole}").into() } else { path.into() }
+        if of_session { format!("{others}/{whole}").into() } else { path.into() }
     }
 }
 

@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 
 use aegis_observer::resolve::path_of;
 use aegis_policy::plan::{Grant, SandboxPlan};
-use aegis_policy::request::is_within;
+use aegis_policy::request::{OF_PROCESSES, is_within};
 use aegis_sys::landlock::{Governs, Layer, Rights};
 use aegis_sys::outside;
 use aegis_types::Action;
@@ -76,9 +76,6 @@ fn rights_of(action: Action) -> Rights {
 fn of_directory() -> Rights {
     (writing() | removing()).without(Rights::WRITE_FILE | Rights::TRUNCATE)
 }
-
-/// Names of policies that stand for folders of processes in `/proc`.
-const OF_PROCESSES: [&str; 2] = ["/proc/self", "/proc/session"];
 
 /// What loads a program that is linked dynamically: the kernel executes it for each of them.
 const LOADERS: &[&str] = &[

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aegis_export::shown;
 use aegis_policy::plan::{Port, Regions, Residual, State, Why};
+use aegis_policy::request::OF_PROCESSES;
 use aegis_policy::set::is_permit;
 use aegis_policy::templates::quoted;
 use aegis_policy::{
@@ -507,9 +508,7 @@ fn place(path: &str) -> String {
     shown(named(path).as_bytes())
 }
 
-/// Names that stand for folders of processes in `/proc`: a rule of the kernel would mean certain ones.
-const OF_PROCESSES: [&str; 2] = ["/proc/self", "/proc/session"];
-
+/// Says whether a path means another folder for each process: a rule of the kernel would mean certain ones.
 fn is_of_processes(path: &Path) -> bool {
     OF_PROCESSES.iter().any(|name| path.starts_with(name))
 }

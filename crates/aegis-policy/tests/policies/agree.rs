@@ -247,7 +247,6 @@ fn engine(texts: &[String]) -> Engine {
     Engine::new(Arc::new(policies), subject()).unwrap()
 }
 
-/// Cedar with the whole set, every ancestor, every attribute, all of the context.
 /// Returns a path with the names that stand for the caller's own process and the session's others.
 fn as_the_caller_has_it(path: &str, request: &Request<'_>) -> String {
     match path.strip_prefix(&format!("/proc/{}", request.pid)) {
@@ -259,6 +258,7 @@ fn as_the_caller_has_it(path: &str, request: &Request<'_>) -> String {
     }
 }
 
+/// Cedar with the whole set, every ancestor, every attribute, all of the context.
 fn plainly(policies: &Policies, request: &Request<'_>) -> (Decision, Vec<String>) {
     let uid = |kind: &str, id: &str| -> EntityUid {
         EntityUid::from_type_name_and_id(kind.parse().unwrap(), cedar_policy::EntityId::new(id))
